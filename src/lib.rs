@@ -1,0 +1,4 @@
+//! An Antithesis test project for etcd. Data flows one way, and the modules are named after the stages:
+//! request → client → outcome → recorder → history → checkers → verdicts → assertions and report.
+
+pub mod proto;
