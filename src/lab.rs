@@ -1,0 +1,4 @@
+//! A test template run on one's own machine: a cluster (containers or local processes), the schedule of
+//! its test commands, and the verdicts over what they wrote. What is pure (discovery, composer, judge)
+//! knows nothing of processes, files and time.
+
