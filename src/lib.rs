@@ -4,3 +4,4 @@
 pub mod exit;
 pub mod lab;
 pub mod proto;
+pub mod report;

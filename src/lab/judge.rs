@@ -1,0 +1,184 @@
+//! From the assertions of all processes of all timelines to one verdict per property, by the platform's
+//! rules. In go assertions with the name of their source, out come properties. It reads no file, and it
+//! can't count: an SDK writes only the first pass and the first failure of each call site and process.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    lab::sdk_output::{AssertType, Assertion},
+    report::property::{Evidence, Kind, Outcome, Property},
+};
+
+/// Collects assertions, then judges.
+#[derive(Debug)]
+pub struct Judge<'a> {
+    /// Messages of properties that only faults bring about, empty where faults are injected.
+    needs_faults: &'a [&'a str],
+    seen: BTreeMap<(String, Kind), Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    pass: Option<Evidence>,
+    failure: Option<Evidence>,
+}
+
+impl<'a> Judge<'a> {
+    /// A judge to whom the failure of a property in `needs_faults` to happen means nothing.
+    pub fn new(needs_faults: &'a [&'a str]) -> Self {
+        Self { needs_faults, seen: BTreeMap::new() }
+    }
+
+    /// Takes one assertion, or its entry in the catalogue, that was found in `source`.
+    pub fn add(&mut self, source: &str, assertion: Assertion) {
+        let kind = kind(&assertion);
+        let passed = match kind {
+            Kind::Reachable => true,
+            Kind::Unreachable => false,
+            _ => assertion.condition,
+        };
+        let hit = assertion.hit;
+        let evidence = || Evidence {
+            source: source.to_owned(),
+            location: format!("{}:{}", assertion.location.file, assertion.location.begin_line),
+            details: assertion.details,
+        };
+        let seen = self.seen.entry((assertion.message, kind)).or_default();
+        if hit {
+            let first = if passed { &mut seen.pass } else { &mut seen.failure };
+            first.get_or_insert_with(evidence);
+        }
+    }
+
+    /// The verdict of every property that was seen or declared, by message.
+    pub fn verdicts(self) -> Vec<Property> {
+        let Self { needs_faults, seen } = self;
+        seen.into_iter().map(|((message, kind), seen)| verdict(message, kind, seen, needs_faults)).collect()
+    }
+}
+
+/// The platform decides by type and `must_hit`; the display type is for people.
+fn kind(assertion: &Assertion) -> Kind {
+    match (assertion.assert_type, assertion.must_hit) {
+        (AssertType::Always, true) => Kind::Always,
+        (AssertType::Always, false) => Kind::AlwaysOrUnreachable,
+        (AssertType::Sometimes, _) => Kind::Sometimes,
+        (AssertType::Reachability, true) => Kind::Reachable,
+        (AssertType::Reachability, false) => Kind::Unreachable,
+    }
+}
+
+fn verdict(message: String, kind: Kind, seen: Seen, needs_faults: &[&str]) -> Property {
+    let (passed, failed) = (seen.pass.is_some(), seen.failure.is_some());
+    let (outcome, reason) = match kind {
+        Kind::Always | Kind::AlwaysOrUnreachable | Kind::Unreachable if failed => (Outcome::Broken, ""),
+        _ if passed => (Outcome::Holds, ""),
+        Kind::AlwaysOrUnreachable | Kind::Unreachable => (Outcome::Holds, "never reached"),
+        _ if needs_faults.contains(&message.as_str()) => {
+            (Outcome::NotExercised, "needs faults, and none were injected")
+        }
+        Kind::Sometimes if failed => (Outcome::Broken, "never true"),
+        _ => (Outcome::Broken, "never reached"),
+    };
+    let reason = reason.to_owned();
+    Property { message, kind, outcome, reason, first_pass: seen.pass, first_failure: seen.failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::lab::sdk_output::Location;
+
+    fn assertion(assert_type: AssertType, must_hit: bool, hit: bool, condition: bool) -> Assertion {
+        Assertion {
+            assert_type,
+            hit,
+            must_hit,
+            condition,
+            message: "m".to_owned(),
+            location: Location { file: "f.rs".to_owned(), begin_line: 7 },
+            details: json!({"condition": condition}),
+        }
+    }
+
+    /// The verdict over a catalogue entry and then one hit per condition, each from a process of its own.
+    fn judged(assert_type: AssertType, must_hit: bool, hits: &[bool], needs_faults: &[&str]) -> Property {
+        let mut judge = Judge::new(needs_faults);
+        judge.add("p0", assertion(assert_type, must_hit, false, false));
+        for (process, condition) in hits.iter().enumerate() {
+            judge.add(&format!("p{}", process + 1), assertion(assert_type, must_hit, true, *condition));
+        }
+        let mut verdicts = judge.verdicts();
+        assert_eq!(verdicts.len(), 1);
+        verdicts.remove(0)
+    }
+
+    #[test]
+    fn every_row_of_the_platforms_table() {
+        use AssertType::{Always, Reachability, Sometimes};
+        use Outcome::{Broken, Holds};
+        let rows: [(AssertType, bool, Kind, &[bool], Outcome); 18] = [
+            (Always, true, Kind::Always, &[], Broken),
+            (Always, true, Kind::Always, &[true], Holds),
+            (Always, true, Kind::Always, &[false], Broken),
+            (Always, true, Kind::Always, &[true, false], Broken),
+            (Always, true, Kind::Always, &[false, true], Broken),
+            (Always, false, Kind::AlwaysOrUnreachable, &[], Holds),
+            (Always, false, Kind::AlwaysOrUnreachable, &[true], Holds),
+            (Always, false, Kind::AlwaysOrUnreachable, &[true, false], Broken),
+            (Sometimes, true, Kind::Sometimes, &[], Broken),
+            (Sometimes, true, Kind::Sometimes, &[false], Broken),
+            (Sometimes, true, Kind::Sometimes, &[true], Holds),
+            (Sometimes, true, Kind::Sometimes, &[false, true], Holds),
+            (Reachability, true, Kind::Reachable, &[], Broken),
+            (Reachability, true, Kind::Reachable, &[true], Holds),
+            (Reachability, true, Kind::Reachable, &[false], Holds),
+            (Reachability, false, Kind::Unreachable, &[], Holds),
+            (Reachability, false, Kind::Unreachable, &[false], Broken),
+            (Reachability, false, Kind::Unreachable, &[true], Broken),
+        ];
+        for (assert_type, must_hit, kind, hits, outcome) in rows {
+            let property = judged(assert_type, must_hit, hits, &[]);
+            assert_eq!((property.kind, property.outcome), (kind, outcome), "{kind} after {hits:?}");
+        }
+    }
+
+    #[test]
+    fn what_needs_faults_is_not_exercised_unless_it_happened_or_is_violated() {
+        use AssertType::{Always, Sometimes};
+        assert_eq!(judged(Sometimes, true, &[false], &["m"]).outcome, Outcome::NotExercised);
+        assert_eq!(judged(Sometimes, true, &[], &["m"]).outcome, Outcome::NotExercised);
+        assert_eq!(judged(Sometimes, true, &[true], &["m"]).outcome, Outcome::Holds);
+        assert_eq!(judged(Always, true, &[], &["m"]).outcome, Outcome::NotExercised);
+        assert_eq!(judged(Always, true, &[false], &["m"]).outcome, Outcome::Broken);
+        assert_eq!(judged(Sometimes, true, &[], &["another"]).outcome, Outcome::Broken);
+    }
+
+    #[test]
+    fn the_evidence_is_the_first_of_its_sort() {
+        let property = judged(AssertType::Always, true, &[true, false, true, false], &[]);
+        let failure = property.first_failure.unwrap();
+        assert_eq!((failure.source.as_str(), failure.location.as_str()), ("p2", "f.rs:7"));
+        assert_eq!(property.first_pass.unwrap().source, "p1");
+    }
+
+    #[test]
+    fn the_catalogue_alone_is_no_sighting() {
+        let property = judged(AssertType::Always, true, &[], &[]);
+        assert_eq!((property.reason.as_str(), property.first_failure), ("never reached", None));
+    }
+
+    #[test]
+    fn one_message_of_two_kinds_is_two_properties() {
+        let mut judge = Judge::new(&[]);
+        judge.add("p", assertion(AssertType::Always, true, true, true));
+        judge.add("p", assertion(AssertType::Sometimes, true, true, false));
+        let verdicts = judge.verdicts();
+        assert_eq!(
+            verdicts.iter().map(|property| property.outcome).collect::<Vec<_>>(),
+            [Outcome::Holds, Outcome::Broken]
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! The table of verdicts for a terminal or a plain file: what needs attention first, then the rest.
+//! Takes properties and a width, gives text; colours only where the caller asks for them.
+
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
+
+use crate::report::property::{Counts, Evidence, Outcome, Property};
+
+/// The narrowest table that still reads.
+const MIN_WIDTH: u16 = 60;
+/// Evidence longer than this is cut: all of it stands in `verdicts.json`.
+const EVIDENCE_CHARS: usize = 160;
+
+/// Whether verdicts are coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    /// For a terminal.
+    On,
+    /// For files, pipes and `NO_COLOR`.
+    Off,
+}
+
+/// The table of all `properties`, at most `width` columns wide, and a last line that counts them.
+pub fn verdict_table(properties: &[Property], width: u16, colour: Colour) -> String {
+    let mut sorted: Vec<&Property> = properties.iter().collect();
+    sorted.sort_by_key(|property| (property.outcome, property.kind));
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width.max(MIN_WIDTH))
+        .set_header(["property", "kind", "verdict", "first evidence"]);
+    match colour {
+        Colour::On => table.enforce_styling(),
+        Colour::Off => table.force_no_tty(),
+    };
+    for property in sorted {
+        table.add_row(row(property, colour));
+    }
+    for (column, fixed) in [(1, 13), (2, 11)] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(fixed)));
+        }
+    }
+    format!("{}\n{}", table.trim_fmt(), Counts::of(properties))
+}
+
+fn row(property: &Property, colour: Colour) -> [Cell; 4] {
+    let verdict = Cell::new(property.outcome);
+    let verdict = match (colour, property.outcome) {
+        (Colour::Off, _) => verdict,
+        (Colour::On, Outcome::Holds) => verdict.fg(Color::Green),
+        (Colour::On, Outcome::NotExercised) => verdict.fg(Color::Yellow),
+        (Colour::On, Outcome::Broken) => verdict.fg(Color::Red).add_attribute(Attribute::Bold),
+    };
+    [Cell::new(&property.message), Cell::new(property.kind), verdict, Cell::new(evidence(property))]
+}
+
+/// The evidence that explains the verdict: of the failure where it is broken, of the pass where it holds.
+fn evidence(property: &Property) -> String {
+    let seen = match property.outcome {
+        Outcome::Broken => property.first_failure.as_ref(),
+        Outcome::Holds => property.first_pass.as_ref(),
+        Outcome::NotExercised => None,
+    };
+    let Some(Evidence { source, location, details }) = seen else { return property.reason.clone() };
+    let details = if details.is_null() { String::new() } else { details.to_string() };
+    let parts: Vec<&str> = [property.reason.as_str(), &details, location, source]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
+    shorten(&parts.join(" · "))
+}
+
+fn shorten(text: &str) -> String {
+    let mut chars = text.chars();
+    let head: String = chars.by_ref().take(EVIDENCE_CHARS).collect();
+    if chars.next().is_some() { head + "…" } else { head }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::report::property::Kind;
+
+    fn property(message: &str, kind: Kind, outcome: Outcome) -> Property {
+        let evidence = Evidence {
+            source: "timeline-1/client1".to_owned(),
+            location: "src/traffic.rs:12".to_owned(),
+            details: json!({"key": "k".repeat(300)}),
+        };
+        Property {
+            message: message.to_owned(),
+            kind,
+            outcome,
+            reason: String::new(),
+            first_pass: Some(evidence.clone()),
+            first_failure: Some(evidence),
+        }
+    }
+
+    fn sample() -> Vec<Property> {
+        vec![
+            property("Client can make successful put requests", Kind::Sometimes, Outcome::Holds),
+            property("Client put requests can fail", Kind::Sometimes, Outcome::NotExercised),
+            property("Database key values stay consistent", Kind::AlwaysOrUnreachable, Outcome::Broken),
+        ]
+    }
+
+    #[test]
+    fn no_line_is_wider_than_asked() {
+        for width in [60, 80, 132] {
+            let text = verdict_table(&sample(), width, Colour::Off);
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= usize::from(width), "{widest} columns where {width} were asked for:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_broken_comes_first_and_the_count_last() {
+        let text = verdict_table(&sample(), 200, Colour::Off);
+        let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part:?} in\n{text}"));
+        assert!(place("stay consistent") < place("requests can fail"));
+        assert!(place("requests can fail") < place("successful put"));
+        assert!(text.ends_with("1 hold, 1 broken, 1 not exercised"));
+    }
+
+    #[test]
+    fn colours_are_escape_codes_only_where_asked_for() {
+        assert!(!verdict_table(&sample(), 80, Colour::Off).contains('\u{1b}'));
+        assert!(verdict_table(&sample(), 80, Colour::On).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn long_evidence_is_cut_and_marked() {
+        let text = shorten(&"é".repeat(EVIDENCE_CHARS + 1));
+        assert_eq!(text.chars().count(), EVIDENCE_CHARS + 1);
+        assert!(text.ends_with('…'));
+        assert_eq!(shorten("short"), "short");
+    }
+}
