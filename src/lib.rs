@@ -1,7 +1,14 @@
 //! An Antithesis test project for etcd. Data flows one way, and the modules are named after the stages:
 //! request → client → outcome → recorder → history → checkers → verdicts → assertions and report.
 
+pub mod client;
+pub mod clock;
 pub mod exit;
 pub mod lab;
+pub mod operation;
 pub mod proto;
+pub mod random;
 pub mod report;
+pub mod settings;
+pub mod types;
+pub mod verdict;

@@ -1,0 +1,342 @@
+//! One connection at a time to one member, as a service that the generated stubs run on. It dials when a request
+//! finds no living connection, authenticates if a user is set, and marks each answer with its connection.
+//! It never retries and never balances: an answer always belongs to the member that was asked.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::{body::Incoming, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
+use tonic::{
+    body::Body,
+    codegen::http::{HeaderValue, Request, Response, header::AUTHORIZATION},
+};
+
+use super::tls::{self, TlsError};
+use crate::{
+    proto::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient},
+    settings::{Endpoint, Settings, User},
+    types::ConnectionId,
+};
+
+/// A request that certainly never left: the member can't have acted on it.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSent {
+    /// The host has no address.
+    #[error("can't resolve {endpoint}: {source}")]
+    Resolve {
+        /// The member.
+        endpoint: Endpoint,
+        /// The resolver's reason.
+        source: std::io::Error,
+    },
+    /// TCP can't be established.
+    #[error("can't connect to {endpoint}: {source}")]
+    Connect {
+        /// The member.
+        endpoint: Endpoint,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// TLS can't be established.
+    #[error("no TLS with {endpoint}: {source}; check ETCDCTL_CACERT, ETCDCTL_CERT and ETCDCTL_KEY")]
+    Tls {
+        /// The member.
+        endpoint: Endpoint,
+        /// TLS's reason.
+        source: std::io::Error,
+    },
+    /// HTTP/2 can't be established.
+    #[error("no HTTP/2 with {endpoint}: {source}")]
+    Http {
+        /// The member.
+        endpoint: Endpoint,
+        /// HTTP's reason.
+        source: hyper::Error,
+    },
+    /// The dial took too long.
+    #[error("no connection to {endpoint} within {after:?}")]
+    TimedOut {
+        /// The member.
+        endpoint: Endpoint,
+        /// The time it was given.
+        after: Duration,
+    },
+    /// The member refuses the user.
+    #[error("{endpoint} does not let user {user:?} in: {message}; check ETCDCTL_USER")]
+    Authenticate {
+        /// The member.
+        endpoint: Endpoint,
+        /// The user's name.
+        user: String,
+        /// The member's reason.
+        message: String,
+    },
+    /// The connection ended before the request was written to it.
+    #[error("the connection to {endpoint} was closed before the request left: {source}")]
+    Closed {
+        /// The member.
+        endpoint: Endpoint,
+        /// HTTP's reason.
+        source: hyper::Error,
+    },
+}
+
+/// What a request on a channel can fail with, before there is a gRPC status.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// It never left. Shared, since errors that pass through tonic can only be borrowed.
+    #[error("{0}")]
+    NotSent(Arc<NotSent>),
+    /// It left, and the connection or stream broke before the answer's head came.
+    #[error("the connection broke with the request under way: {0}")]
+    Broken(hyper::Error),
+}
+
+impl From<NotSent> for ChannelError {
+    fn from(error: NotSent) -> Self {
+        Self::NotSent(Arc::new(error))
+    }
+}
+
+/// A channel to one member. Clones share the connection.
+#[derive(Clone)]
+pub struct Channel(Arc<Shared>);
+
+struct Shared {
+    endpoint: Endpoint,
+    tls: Option<Arc<ClientConfig>>,
+    user: Option<User>,
+    dial_timeout: Duration,
+    keepalive_time: Duration,
+    keepalive_timeout: Duration,
+    dialling: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<(ConnectionId, http2::SendRequest<Body>)>,
+    token: Option<HeaderValue>,
+}
+
+/// A living HTTP/2 connection; itself a service, for the request that fetches a token.
+#[derive(Clone)]
+struct Connection {
+    id: ConnectionId,
+    sender: http2::SendRequest<Body>,
+    shared: Arc<Shared>,
+}
+
+type Sending<T> = Pin<Box<dyn Future<Output = Result<T, ChannelError>> + Send>>;
+
+impl Channel {
+    /// A channel to this member; nothing is dialled yet. Reads the certificate files if the endpoint wants TLS.
+    pub fn new(endpoint: &Endpoint, settings: &Settings) -> Result<Self, TlsError> {
+        let tls = endpoint.is_tls().then(|| tls::client_config(settings)).transpose()?;
+        Ok(Self(Arc::new(Shared {
+            endpoint: endpoint.clone(),
+            tls,
+            user: settings.user.clone(),
+            dial_timeout: settings.dial_timeout,
+            keepalive_time: settings.keepalive_time,
+            keepalive_timeout: settings.keepalive_timeout,
+            dialling: tokio::sync::Mutex::default(),
+            state: Mutex::default(),
+        })))
+    }
+
+    /// The member.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.0.endpoint
+    }
+
+    /// Dials, if there is no living connection.
+    pub async fn connect(&self) -> Result<ConnectionId, NotSent> {
+        Ok(connection(&self.0).await?.id)
+    }
+
+    /// The living connection's id, if there is one.
+    pub fn connection_id(&self) -> Option<ConnectionId> {
+        living(&self.0).map(|connection| connection.id)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Channel").field(&self.0.endpoint).finish()
+    }
+}
+
+impl tower_service::Service<Request<Body>> for Channel {
+    type Response = Response<Incoming>;
+    type Error = ChannelError;
+    type Future = Sending<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ChannelError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move {
+            let mut connection = connection(&shared).await?;
+            if let Some(user) = &shared.user
+                && let Some(token) = token(&connection, user).await?
+            {
+                request.headers_mut().insert(AUTHORIZATION, token);
+            }
+            connection.send(request).await
+        })
+    }
+}
+
+impl tower_service::Service<Request<Body>> for Connection {
+    type Response = Response<Incoming>;
+    type Error = ChannelError;
+    type Future = Sending<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ChannelError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let mut connection = self.clone();
+        Box::pin(async move { connection.send(request).await })
+    }
+}
+
+impl Connection {
+    async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, ChannelError> {
+        const UNAUTHENTICATED: &[u8] = b"16";
+        let answered = self.sender.try_send_request(request).await;
+        let mut response = answered.map_err(|mut failed| match failed.take_message() {
+            Some(_) => {
+                NotSent::Closed { endpoint: self.shared.endpoint.clone(), source: failed.into_error() }.into()
+            }
+            None => ChannelError::Broken(failed.into_error()),
+        })?;
+        if response.headers().get("grpc-status").is_some_and(|status| status == UNAUTHENTICATED) {
+            self.shared.state().token = None;
+        }
+        response.extensions_mut().insert(self.id);
+        Ok(response)
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn living(shared: &Arc<Shared>) -> Option<Connection> {
+    let (id, sender) = shared.state().connection.clone().filter(|(_, sender)| !sender.is_closed())?;
+    Some(Connection { id, sender, shared: Arc::clone(shared) })
+}
+
+/// The living connection, or a new one. Requests that come meanwhile wait for the same dial.
+async fn connection(shared: &Arc<Shared>) -> Result<Connection, NotSent> {
+    if let Some(connection) = living(shared) {
+        return Ok(connection);
+    }
+    let _one_at_a_time = shared.dialling.lock().await;
+    if let Some(connection) = living(shared) {
+        return Ok(connection);
+    }
+    let after = shared.dial_timeout;
+    let dialled = tokio::time::timeout(after, dial(shared)).await;
+    let connection =
+        dialled.map_err(|_| NotSent::TimedOut { endpoint: shared.endpoint.clone(), after }).flatten()?;
+    shared.state().connection = Some((connection.id, connection.sender.clone()));
+    Ok(connection)
+}
+
+async fn dial(shared: &Arc<Shared>) -> Result<Connection, NotSent> {
+    let endpoint = || shared.endpoint.clone();
+    let addresses = tokio::net::lookup_host((shared.endpoint.host(), shared.endpoint.port()))
+        .await
+        .map_err(|source| NotSent::Resolve { endpoint: endpoint(), source })?;
+    let mut refused = std::io::Error::other("the name has no address");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return handshake(shared, stream).await,
+            Err(error) => refused = error,
+        }
+    }
+    Err(NotSent::Connect { endpoint: endpoint(), source: refused })
+}
+
+async fn handshake(shared: &Arc<Shared>, stream: TcpStream) -> Result<Connection, NotSent> {
+    let endpoint = &shared.endpoint;
+    // A failure to set it costs latency alone.
+    let _ = stream.set_nodelay(true);
+    let Some(config) = &shared.tls else { return speak_http(shared, TokioIo::new(stream)).await };
+    let failed = |source| NotSent::Tls { endpoint: endpoint.clone(), source };
+    let name = ServerName::try_from(endpoint.host().to_owned())
+        .map_err(|error| failed(std::io::Error::other(error)))?;
+    let secured = TlsConnector::from(Arc::clone(config)).connect(name, stream).await.map_err(failed)?;
+    speak_http(shared, TokioIo::new(secured)).await
+}
+
+async fn speak_http<S>(shared: &Arc<Shared>, stream: S) -> Result<Connection, NotSent>
+where
+    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Idle connections are not probed: a server of default settings takes that for abuse and ends them.
+    let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(shared.keepalive_time)
+        .keep_alive_timeout(shared.keepalive_timeout)
+        .keep_alive_while_idle(false)
+        .handshake(stream)
+        .await
+        .map_err(|source| NotSent::Http { endpoint: shared.endpoint.clone(), source })?;
+    // The driver's error also reaches every request on the connection, so nothing is lost here.
+    tokio::spawn(async move { driver.await.ok() });
+    let id = ConnectionId(NEXT.fetch_add(1, Ordering::Relaxed));
+    Ok(Connection { id, sender, shared: Arc::clone(shared) })
+}
+
+/// The user's token; none if the member has authentication off. A refused token is forgotten, not asked for again
+/// here: the next request does so.
+async fn token(connection: &Connection, user: &User) -> Result<Option<HeaderValue>, NotSent> {
+    let shared = &connection.shared;
+    if let Some(token) = shared.state().token.clone() {
+        return Ok(Some(token));
+    }
+    let refused = |message: String| NotSent::Authenticate {
+        endpoint: shared.endpoint.clone(),
+        user: user.name.clone(),
+        message,
+    };
+    let request = AuthenticateRequest { name: user.name.clone(), password: user.password.clone() };
+    let mut stub = AuthClient::with_origin(connection.clone(), shared.endpoint.uri.clone());
+    let answered = tokio::time::timeout(shared.dial_timeout, stub.authenticate(request)).await;
+    match answered {
+        Ok(Ok(response)) => {
+            let token = HeaderValue::from_str(&response.into_inner().token)
+                .map_err(|_| refused("the token is no header value".to_owned()))?;
+            shared.state().token = Some(token.clone());
+            Ok(Some(token))
+        }
+        Ok(Err(status)) if status.message().contains("authentication is not enabled") => Ok(None),
+        Ok(Err(status)) => Err(refused(status.message().to_owned())),
+        Err(_) => Err(refused(format!("no answer within {:?}", shared.dial_timeout))),
+    }
+}

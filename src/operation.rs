@@ -1,0 +1,405 @@
+//! What was asked of a member and what was learned: the vocabulary of recorder, histories, model and checkers.
+//! Plain data with a JSON form; it must not know protobuf, connections or files.
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Blob, ClusterId, LeaseId, MemberId, RaftTerm, Revision, Version};
+
+/// A request to one member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Read keys.
+    Range(Range),
+    /// Write one key.
+    Put(Put),
+    /// Delete keys.
+    DeleteRange(DeleteRange),
+    /// Compare, then do one of two lists of operations, all at one revision.
+    Txn(Txn),
+    /// Forget what is older than a revision.
+    Compact(Compact),
+}
+
+/// The keys that a request is about: one key, or the half-open interval from `key` to `range_end`.
+/// As in etcd, an end of one zero byte means all keys from `key` on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRange {
+    /// The key, or the first of the range.
+    pub key: Blob,
+    /// The end of the range, which is not part of it; none for a single key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range_end: Option<Blob>,
+}
+
+impl KeyRange {
+    /// One key.
+    pub fn single(key: Blob) -> Self {
+        Self { key, range_end: None }
+    }
+
+    /// All keys of the store.
+    pub fn everything() -> Self {
+        Self { key: Blob::from("\0"), range_end: Some(Blob::from("\0")) }
+    }
+
+    /// All keys that begin with `prefix`.
+    pub fn prefix(prefix: Blob) -> Self {
+        let mut end = prefix.0.to_vec();
+        while end.pop_if(|byte| *byte == u8::MAX).is_some() {}
+        match end.last_mut() {
+            Some(byte) => *byte += 1,
+            None => end = vec![0],
+        }
+        let key = if prefix.0.is_empty() { Blob::from("\0") } else { prefix };
+        Self { key, range_end: Some(Blob::from(end)) }
+    }
+
+    /// Whether the range covers `key`.
+    pub fn contains(&self, key: &Blob) -> bool {
+        match &self.range_end {
+            None => *key == self.key,
+            Some(end) if end.as_slice() == [0] => *key >= self.key,
+            Some(end) => *key >= self.key && key < end,
+        }
+    }
+}
+
+/// A read of one key or a range of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "the protocol's own independent flags")]
+pub struct Range {
+    /// Which keys.
+    pub keys: KeyRange,
+    /// At most so many pairs; 0 for all.
+    #[serde(skip_serializing_if = "is_default")]
+    pub limit: i64,
+    /// The revision to read at; none for the newest.
+    #[serde(skip_serializing_if = "is_default")]
+    pub revision: Option<Revision>,
+    /// Order of the answer.
+    #[serde(skip_serializing_if = "is_default")]
+    pub order: Order,
+    /// What the order is by.
+    #[serde(skip_serializing_if = "is_default")]
+    pub order_by: OrderBy,
+    /// Answered from the member's own, possibly stale, state.
+    #[serde(skip_serializing_if = "is_default")]
+    pub serializable: bool,
+    /// Leave the values out.
+    #[serde(skip_serializing_if = "is_default")]
+    pub keys_only: bool,
+    /// Leave the pairs out.
+    #[serde(skip_serializing_if = "is_default")]
+    pub count_only: bool,
+    /// Leave out pairs last written before this revision.
+    #[serde(skip_serializing_if = "is_default")]
+    pub min_mod_revision: Option<Revision>,
+    /// Leave out pairs last written after this revision.
+    #[serde(skip_serializing_if = "is_default")]
+    pub max_mod_revision: Option<Revision>,
+    /// Leave out pairs created before this revision.
+    #[serde(skip_serializing_if = "is_default")]
+    pub min_create_revision: Option<Revision>,
+    /// Leave out pairs created after this revision.
+    #[serde(skip_serializing_if = "is_default")]
+    pub max_create_revision: Option<Revision>,
+}
+
+/// Order of the pairs of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// As the store keeps them: by key.
+    #[default]
+    Unspecified,
+    /// Smallest first.
+    Ascending,
+    /// Largest first.
+    Descending,
+}
+
+/// What an order is by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderBy {
+    /// The key's bytes.
+    #[default]
+    Key,
+    /// The number of writes since creation.
+    Version,
+    /// The creation's revision.
+    CreateRevision,
+    /// The last write's revision.
+    ModRevision,
+    /// The value's bytes.
+    Value,
+}
+
+/// A write of one key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Put {
+    /// The key; etcd refuses an empty one.
+    pub key: Blob,
+    /// The value; may be empty.
+    pub value: Blob,
+    /// The lease that the key is attached to; 0 for none.
+    #[serde(skip_serializing_if = "is_default")]
+    pub lease: LeaseId,
+    /// Ask for the pair that was replaced.
+    #[serde(skip_serializing_if = "is_default")]
+    pub prev_kv: bool,
+    /// Keep the value that the key has.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ignore_value: bool,
+    /// Keep the lease that the key has.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ignore_lease: bool,
+}
+
+/// A delete of one key or a range of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeleteRange {
+    /// Which keys.
+    pub keys: KeyRange,
+    /// Ask for the pairs that were deleted.
+    #[serde(skip_serializing_if = "is_default")]
+    pub prev_kv: bool,
+}
+
+/// A transaction: if all compares hold, `success` is done, else `failure`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Txn {
+    /// What must hold.
+    pub compare: Vec<Compare>,
+    /// Done if it holds: ranges, puts, deletes and nested transactions.
+    pub success: Vec<Request>,
+    /// Done if it does not.
+    pub failure: Vec<Request>,
+}
+
+/// One comparison of a transaction; over a range it must hold for every key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compare {
+    /// Which keys.
+    pub keys: KeyRange,
+    /// How what the store has is compared with `target`.
+    pub operator: Operator,
+    /// With what it is compared.
+    pub target: Target,
+}
+
+/// How a comparison compares: the store's side is on the left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operator {
+    /// `=`
+    Equal,
+    /// `>`
+    Greater,
+    /// `<`
+    Less,
+    /// `!=`
+    NotEqual,
+}
+
+/// The right side of a comparison. An absent key compares as 0, but its value compares as never equal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The number of writes since creation.
+    Version(Version),
+    /// The creation's revision.
+    CreateRevision(Revision),
+    /// The last write's revision.
+    ModRevision(Revision),
+    /// The value.
+    Value(Blob),
+    /// The lease.
+    Lease(LeaseId),
+}
+
+/// Forget all that is older than a revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compact {
+    /// The oldest revision that stays readable.
+    pub revision: Revision,
+    /// Wait until the space is free.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub physical: bool,
+}
+
+/// What every answer says about who gave it and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The member that answered.
+    pub member: MemberId,
+    /// The store's revision when the request was applied there.
+    pub revision: Revision,
+    /// The term that the member was in.
+    pub term: RaftTerm,
+}
+
+/// A key with its value and metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyValue {
+    /// The key.
+    pub key: Blob,
+    /// The value; empty where only keys were asked for.
+    pub value: Blob,
+    /// Revision of the write that created it.
+    pub create_revision: Revision,
+    /// Revision of the last write to it.
+    pub mod_revision: Revision,
+    /// Writes since it was created.
+    pub version: Version,
+    /// The lease that the last put attached; 0 for none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub lease: LeaseId,
+}
+
+/// An answer: the header and what belongs to the kind of request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Response {
+    /// Who answered, and the store's revision.
+    pub header: Header,
+    /// The answer proper.
+    pub answer: Answer,
+}
+
+/// What a request of each kind is answered with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To a range.
+    Range(RangeAnswer),
+    /// To a put: the replaced pair, if it was asked for and there was one.
+    Put {
+        /// The pair before the write.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prev_kv: Option<KeyValue>,
+    },
+    /// To a delete.
+    DeleteRange {
+        /// How many keys were deleted.
+        deleted: i64,
+        /// The pairs before the delete, if they were asked for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        prev_kvs: Vec<KeyValue>,
+    },
+    /// To a transaction.
+    Txn {
+        /// Whether all compares held.
+        succeeded: bool,
+        /// An answer for each operation of the branch taken.
+        answers: Vec<Answer>,
+    },
+    /// To a compaction.
+    Compact {},
+}
+
+/// The answer to a range.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RangeAnswer {
+    /// The pairs, in the order asked for.
+    pub kvs: Vec<KeyValue>,
+    /// Whether the limit cut the answer short.
+    #[serde(skip_serializing_if = "is_default")]
+    pub more: bool,
+    /// How many keys are in the range, whatever the limit.
+    pub count: i64,
+}
+
+/// What became of an operation, as far as its client can know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was answered.
+    Ok(Response),
+    /// It certainly had no effect and never will.
+    DidNotHappen(Failure),
+    /// It may have happened, or may still happen.
+    Unknown(Failure),
+}
+
+impl Outcome {
+    /// The answer, if there was one.
+    pub fn response(&self) -> Option<&Response> {
+        match self {
+            Self::Ok(response) => Some(response),
+            Self::DidNotHappen(_) | Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// Why there was no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The gRPC status code's name, for example `unavailable`.
+    pub code: String,
+    /// The server's or the connection's words.
+    pub message: String,
+}
+
+impl Request {
+    /// Whether the answer's revision is a linearizable one: everything but serializable ranges, and transactions
+    /// of nothing but those. As in etcd's server, an empty transaction is among the latter, and a nested one is not.
+    pub fn is_linearizable(&self) -> bool {
+        let is_stale_read = |request: &Self| matches!(request, Self::Range(range) if range.serializable);
+        match self {
+            Self::Txn(txn) => !txn.success.iter().chain(&txn.failure).all(is_stale_read),
+            other => !is_stale_read(other),
+        }
+    }
+
+    /// Whether the request can change the store at all.
+    pub fn can_write(&self) -> bool {
+        match self {
+            Self::Range(_) => false,
+            Self::Put(_) | Self::DeleteRange(_) | Self::Compact(_) => true,
+            Self::Txn(txn) => txn.success.iter().chain(&txn.failure).any(Self::can_write),
+        }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A prefix covers its extensions and nothing else, also where its last bytes can't be raised.
+    #[test]
+    fn prefixes_end_where_they_should() {
+        let covers = |prefix: &[u8], key: &[u8]| {
+            KeyRange::prefix(Blob::from(prefix.to_vec())).contains(&Blob::from(key.to_vec()))
+        };
+        assert!(covers(b"a", b"a") && covers(b"a", b"a\xff\xff") && !covers(b"a", b"b"));
+        assert!(covers(b"a\xff", b"a\xff\x01") && !covers(b"a\xff", b"b") && !covers(b"a\xff", b"a\xfe"));
+        assert!(covers(b"\xff\xff", b"\xff\xff\xff") && !covers(b"\xff\xff", b"\xff\xfe"));
+        assert!(covers(b"", b"\0") && covers(b"", b"\xff"));
+    }
+
+    /// A transaction of serializable ranges alone is answered from the member's own state.
+    #[test]
+    fn a_transaction_is_linearizable_if_any_part_is() {
+        let stale = Request::Range(Range { serializable: true, ..Range::default() });
+        let put = Request::Put(Put::default());
+        let txn = |success: &[&Request]| {
+            Request::Txn(Txn { success: success.iter().copied().cloned().collect(), ..Txn::default() })
+        };
+        assert!(!txn(&[]).is_linearizable() && !txn(&[&stale]).is_linearizable());
+        assert!(txn(&[&stale, &put]).is_linearizable());
+        assert!(txn(&[&txn(&[&stale])]).is_linearizable());
+        assert!(!txn(&[&stale]).can_write() && txn(&[&put]).can_write());
+    }
+}
