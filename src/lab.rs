@@ -3,6 +3,8 @@
 //! knows nothing of processes, files and time.
 
 pub mod composer;
+pub mod etcd_binary;
 pub mod judge;
+pub mod processes;
 pub mod sdk_output;
 pub mod template;
