@@ -1,10 +1,26 @@
 //! A test template run on one's own machine: a cluster (containers or local processes), the schedule of
-//! its test commands, and the verdicts over what they wrote. What is pure (discovery, composer, judge)
+//! its test commands, and the verdicts over what they wrote. What is pure (template, composer, judge)
 //! knows nothing of processes, files and time.
 
+pub mod built_in;
+pub mod cluster;
+pub mod commands;
+pub mod compose;
 pub mod composer;
+pub mod docker;
+pub mod error;
 pub mod etcd_binary;
+pub mod evaluate;
+pub mod events;
 pub mod judge;
+pub mod local;
+pub mod manual;
+pub mod prepare;
 pub mod processes;
+pub mod progress;
+pub mod project;
+pub mod run;
 pub mod sdk_output;
 pub mod template;
+pub mod timeline;
+pub mod workspace;

@@ -5,6 +5,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use serde::Serialize;
 
 use crate::lab::template::{Role, Template};
 
@@ -23,7 +24,8 @@ const SERIAL_SHARES: [f64; 3] = [0.1, 0.3, 0.6];
 pub type CommandIndex = usize;
 
 /// How a timeline is to end, if the template has such a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// An `eventually_` command, which kills what runs.
     Eventually,

@@ -8,7 +8,9 @@ use crate::report::property::{Counts, Evidence, Outcome, Property};
 /// The narrowest table that still reads.
 const MIN_WIDTH: u16 = 60;
 /// Evidence longer than this is cut: all of it stands in `verdicts.json`.
-const EVIDENCE_CHARS: usize = 160;
+const FAILURE_CHARS: usize = 240;
+/// The same for what is as it should be, which needs no more than a glance.
+const PASS_CHARS: usize = 50;
 
 /// Whether verdicts are coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,23 +59,25 @@ fn row(property: &Property, colour: Colour) -> [Cell; 4] {
 
 /// The evidence that explains the verdict: of the failure where it is broken, of the pass where it holds.
 fn evidence(property: &Property) -> String {
-    let seen = match property.outcome {
-        Outcome::Broken => property.first_failure.as_ref(),
-        Outcome::Holds => property.first_pass.as_ref(),
-        Outcome::NotExercised => None,
+    let (seen, limit) = match property.outcome {
+        Outcome::Broken => (property.first_failure.as_ref(), FAILURE_CHARS),
+        Outcome::Holds => (property.first_pass.as_ref(), PASS_CHARS),
+        Outcome::NotExercised => (None, FAILURE_CHARS),
     };
     let Some(Evidence { source, location, details }) = seen else { return property.reason.clone() };
     let details = if details.is_null() { String::new() } else { details.to_string() };
-    let parts: Vec<&str> = [property.reason.as_str(), &details, location, source]
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect();
-    shorten(&parts.join(" · "))
+    let details = shorten(&details, limit);
+    let mut parts = vec![property.reason.as_str(), &details];
+    if property.outcome == Outcome::Broken {
+        parts.extend([location.as_str(), source]);
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join(" · ")
 }
 
-fn shorten(text: &str) -> String {
+fn shorten(text: &str, limit: usize) -> String {
     let mut chars = text.chars();
-    let head: String = chars.by_ref().take(EVIDENCE_CHARS).collect();
+    let head: String = chars.by_ref().take(limit).collect();
     if chars.next().is_some() { head + "…" } else { head }
 }
 
@@ -134,9 +138,7 @@ mod tests {
 
     #[test]
     fn long_evidence_is_cut_and_marked() {
-        let text = shorten(&"é".repeat(EVIDENCE_CHARS + 1));
-        assert_eq!(text.chars().count(), EVIDENCE_CHARS + 1);
-        assert!(text.ends_with('…'));
-        assert_eq!(shorten("short"), "short");
+        assert_eq!(shorten(&"é".repeat(4), 3), "ééé…");
+        assert_eq!(shorten("ééé", 3), "ééé");
     }
 }

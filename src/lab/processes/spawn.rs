@@ -39,7 +39,7 @@ pub(super) fn spawn(command: Command) -> io::Result<Child> {
 
 /// A command for `program` that, if possible, ends with this program. Only then does it get a process group of
 /// its own, where a Ctrl-C at the terminal does not reach it: without `setpriv`, that is what ends it.
-pub(super) fn command(program: &std::path::Path) -> Command {
+pub fn command(program: &std::path::Path) -> Command {
     static HAS_SETPRIV: OnceLock<bool> = OnceLock::new();
     if !HAS_SETPRIV.get_or_init(|| setpriv("true".as_ref()).status().is_ok_and(|status| status.success())) {
         return Command::new(program);

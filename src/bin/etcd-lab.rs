@@ -1,0 +1,158 @@
+//! Runs the whole system locally: cluster, test commands, verdicts. Arguments in, a table and an exit code
+//! out; what it does lies in the library.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use etcd_antithesis::{
+    exit::ExitStatus,
+    lab::{
+        error::LabError,
+        manual,
+        prepare::ClusterOptions,
+        run::{self, Options},
+        workspace::ClusterKind,
+    },
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Brings up a real three-member etcd, runs the test commands on it as Test Composer would, judges every
+/// property and takes the system down.
+///
+/// Without a subcommand it does all of that (`run`). Exit codes: 0 all that was exercised holds, 1 a property
+/// is broken, 2 wrong usage, 3 the surroundings fail (Docker, ports, disk), 4 the cluster did not become
+/// healthy, 130 interrupted.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: CommonOptions,
+}
+
+#[derive(Args)]
+struct CommonOptions {
+    /// Where the system runs [default: compose if Docker answers, else processes]
+    #[arg(long, global = true, value_enum)]
+    cluster: Option<Kind>,
+    /// How long drivers are started in each timeline
+    #[arg(long, global = true, default_value = "15s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// How many timelines, each on a fresh cluster; they end with an eventually and a finally in turn
+    #[arg(long, global = true, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    timelines: u64,
+    /// Decides the schedule of commands [default: drawn, and printed first]
+    #[arg(long, global = true)]
+    seed: Option<u64>,
+    /// Leave the last cluster up (containers only)
+    #[arg(long, global = true)]
+    keep: bool,
+    /// The etcd to test: a packaged version, such as 3.5.16, or (processes only) the path of a binary
+    #[arg(long, global = true, value_name = "VERSION|PATH")]
+    etcd: Option<String>,
+    /// A folder of test templates to run instead of the project's own (processes only)
+    #[arg(long, global = true, value_name = "FOLDER")]
+    templates: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    /// Containers, with Docker Compose
+    Compose,
+    /// Processes on loopback
+    Processes,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Do it all: build, bring up, run the commands, judge, take down
+    Run,
+    /// Bring a cluster up and leave it up
+    Up,
+    /// Run the test commands on the cluster that is up, and judge
+    Test,
+    /// Take down whatever is up, also after a lab that was killed
+    Down,
+    /// Show what the services of the cluster that is up have printed
+    Logs {
+        /// One service, such as etcd0
+        service: Option<String>,
+        /// Go on showing what they print
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Judge files of SDK output, of any project in any language
+    Evaluate {
+        /// The files that `ANTITHESIS_SDK_LOCAL_OUTPUT` named
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+fn main() -> ExitStatus {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(until_interrupted(arguments)),
+        Err(error) => {
+            eprintln!("error: failed to start: {error}");
+            return ExitStatus::Surroundings;
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        error.exit_status()
+    })
+}
+
+/// Dropping the work takes down what it has brought up.
+async fn until_interrupted(arguments: Arguments) -> Result<ExitStatus, LabError> {
+    let work = Box::pin(work(arguments));
+    tokio::select! {
+        result = work => result,
+        name = interrupted() => {
+            eprintln!("{name}: taking down what is up (what was recorded is in .lab/runs/latest)");
+            Ok(ExitStatus::Interrupted)
+        }
+    }
+}
+
+async fn interrupted() -> &'static str {
+    let listen = |kind| signal(kind).expect("the runtime handles signals");
+    let mut interrupt = listen(SignalKind::interrupt());
+    let mut terminate = listen(SignalKind::terminate());
+    let mut hangup = listen(SignalKind::hangup());
+    tokio::select! {
+        _ = interrupt.recv() => "interrupted",
+        _ = terminate.recv() => "asked to end",
+        _ = hangup.recv() => "the terminal is gone",
+    }
+}
+
+async fn work(arguments: Arguments) -> Result<ExitStatus, LabError> {
+    let options = options(arguments.options);
+    match arguments.command.unwrap_or(Command::Run) {
+        Command::Run => run::run(&options).await,
+        Command::Up => manual::up(&options.cluster).await,
+        Command::Test => manual::test(&options).await,
+        Command::Down => manual::down().await,
+        Command::Logs { service, follow } => manual::logs(service.as_deref(), follow),
+        Command::Evaluate { files } => manual::evaluate(&files),
+    }
+}
+
+fn options(options: CommonOptions) -> Options {
+    let kind = options.cluster.map(|kind| match kind {
+        Kind::Compose => ClusterKind::Compose,
+        Kind::Processes => ClusterKind::Processes,
+    });
+    Options {
+        cluster: ClusterOptions { kind, etcd: options.etcd, templates: options.templates },
+        timelines: usize::try_from(options.timelines).unwrap_or(usize::MAX),
+        duration: options.duration,
+        seed: options.seed,
+        keep: options.keep,
+        needs_faults: &[],
+    }
+}

@@ -1,0 +1,228 @@
+//! The properties that the platform judges by itself, from what the lab saw: exit codes, setup-complete,
+//! members that stopped. Takes runs of commands and counts, gives properties; it runs nothing.
+
+use std::{collections::BTreeMap, fs};
+
+use serde_json::{Value, json};
+
+use crate::{
+    lab::{commands::CommandRun, docker::last_lines, events::End, timeline::Ran},
+    report::property::{Evidence, Kind, Outcome, Property},
+};
+
+/// How often one source of SDK lines said setup-complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetupCount {
+    /// The timeline, from 1.
+    pub timeline: usize,
+    /// The file.
+    pub source: String,
+    /// Whether a test command wrote it, who has no business to.
+    pub from_command: bool,
+    /// How often.
+    pub count: usize,
+}
+
+/// All built-in properties over the timelines of a run.
+pub fn judge(timelines: &[Ran], setups: &[SetupCount]) -> Vec<Property> {
+    let runs: Vec<&CommandRun> = timelines.iter().flat_map(|timeline| &timeline.commands).collect();
+    vec![
+        exits_with_0(&runs),
+        ends_by_itself(&runs),
+        succeeded_once(timelines, &runs),
+        setup_once(setups),
+        none_stopped(timelines),
+    ]
+}
+
+fn property(message: &str, outcome: Outcome, reason: String, evidence: Option<Evidence>) -> Property {
+    let (first_pass, first_failure) =
+        if outcome == Outcome::Broken { (None, evidence) } else { (evidence, None) };
+    Property { message: message.to_owned(), kind: Kind::BuiltIn, outcome, reason, first_pass, first_failure }
+}
+
+fn evidence(source: &str, details: Value) -> Evidence {
+    Evidence { source: source.to_owned(), location: String::new(), details }
+}
+
+fn run_evidence(run: &CommandRun) -> Evidence {
+    let said = fs::read(&run.stderr).unwrap_or_default();
+    let details = json!({"end": run.end, "stderr": last_lines(&String::from_utf8_lossy(&said), 3)});
+    evidence(&format!("timeline-{}/commands/{}", run.timeline, run.name), details)
+}
+
+fn exits_with_0(runs: &[&CommandRun]) -> Property {
+    let message = "Every command exits with 0";
+    let failed = |run: &&&CommandRun| match run.end {
+        End::Exited(code) => code != 0,
+        End::Signalled(_) => true,
+        End::Stopped | End::TimedOut => false,
+    };
+    if let Some(run) = runs.iter().find(failed) {
+        return property(message, Outcome::Broken, String::new(), Some(run_evidence(run)));
+    }
+    match runs.iter().filter(|run| run.end == End::Exited(0)).count() {
+        0 => property(message, Outcome::NotExercised, "no command ran to its end".to_owned(), None),
+        count => property(message, Outcome::Holds, format!("{count} runs"), None),
+    }
+}
+
+fn ends_by_itself(runs: &[&CommandRun]) -> Property {
+    let message = "Every command ends within its bound";
+    match runs.iter().find(|run| run.end == End::TimedOut) {
+        Some(run) => property(message, Outcome::Broken, String::new(), Some(run_evidence(run))),
+        None => property(message, Outcome::Holds, String::new(), None),
+    }
+}
+
+/// By the command's name: the same command in two containers is one command.
+fn succeeded_once(timelines: &[Ran], runs: &[&CommandRun]) -> Property {
+    let message = "Every command succeeds at least once";
+    let mut tried: BTreeMap<String, Option<bool>> = timelines
+        .iter()
+        .flat_map(|timeline| &timeline.template.commands)
+        .map(|command| (command.path(), None))
+        .collect();
+    for run in runs.iter().filter(|run| run.end != End::Stopped) {
+        let succeeded = tried.entry(run.command.path()).or_default();
+        *succeeded = Some(succeeded.unwrap_or(false) || run.end == End::Exited(0));
+    }
+    let with = |wanted: Option<bool>| -> Vec<&str> {
+        tried.iter().filter(|(_, seen)| **seen == wanted).map(|(path, _)| path.as_str()).collect()
+    };
+    let (never, untried) = (with(Some(false)), with(None));
+    if !never.is_empty() {
+        let details = json!({"never": never});
+        return property(message, Outcome::Broken, String::new(), Some(evidence("", details)));
+    }
+    if !untried.is_empty() {
+        let reason = format!("had no time to end: {} (a longer --duration helps)", untried.join(", "));
+        return property(message, Outcome::NotExercised, reason, None);
+    }
+    property(message, Outcome::Holds, format!("{} commands", tried.len()), None)
+}
+
+fn setup_once(setups: &[SetupCount]) -> Property {
+    let message = "Setup-complete comes once, from no command";
+    let mut services: BTreeMap<usize, usize> = BTreeMap::new();
+    for setup in setups {
+        if setup.from_command && setup.count > 0 {
+            let details = json!({"from": "a test command", "count": setup.count});
+            let evidence = evidence(&setup.source, details);
+            return property(message, Outcome::Broken, String::new(), Some(evidence));
+        }
+        *services.entry(setup.timeline).or_default() += setup.count;
+    }
+    match services.iter().find(|(_, count)| **count != 1) {
+        Some((timeline, count)) => {
+            let evidence = evidence(&format!("timeline-{timeline}/sdk"), json!({"count": count}));
+            property(message, Outcome::Broken, String::new(), Some(evidence))
+        }
+        None => property(message, Outcome::Holds, format!("{} timelines", services.len()), None),
+    }
+}
+
+fn none_stopped(timelines: &[Ran]) -> Property {
+    let message = "No member or other service stops by itself";
+    let mut stopped = timelines.iter().enumerate().flat_map(|(index, timeline)| {
+        timeline.stopped.iter().map(move |(name, status)| (index + 1, name, status))
+    });
+    match stopped.next() {
+        Some((timeline, name, status)) => {
+            let source = format!("timeline-{timeline}/logs/{name}.log");
+            let evidence = evidence(&source, json!({"service": name, "status": status}));
+            property(message, Outcome::Broken, String::new(), Some(evidence))
+        }
+        None => property(message, Outcome::Holds, String::new(), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::template::{Role, Template, TestCommand};
+
+    fn command(name: &str, container: &str) -> TestCommand {
+        TestCommand {
+            container: container.to_owned(),
+            template: "main".to_owned(),
+            name: name.to_owned(),
+            role: Role::ParallelDriver,
+        }
+    }
+
+    fn ran(ends: &[(&str, End)]) -> Ran {
+        let runs: Vec<_> = ends
+            .iter()
+            .map(|(name, end)| CommandRun {
+                timeline: 1,
+                command: command(name, "client1"),
+                name: format!("0001-{name}"),
+                stderr: "/nowhere".into(),
+                end: *end,
+            })
+            .collect();
+        let commands = vec![command("a", "client1"), command("a", "client2"), command("b", "client1")];
+        Ran { template: Template { name: "main".to_owned(), commands }, commands: runs, stopped: Vec::new() }
+    }
+
+    fn outcome(message: &str, ran: Ran, setups: &[SetupCount]) -> Outcome {
+        let properties = judge(&[ran], setups);
+        let found = properties.into_iter().find(|property| property.message.starts_with(message));
+        found.unwrap_or_else(|| panic!("no property {message}")).outcome
+    }
+
+    #[test]
+    fn an_exit_code_or_a_foreign_signal_breaks_a_stop_does_not() {
+        let exits = |end| outcome("Every command exits", ran(&[("a", End::Exited(0)), ("b", end)]), &[]);
+        assert_eq!(exits(End::Exited(0)), Outcome::Holds);
+        assert_eq!(exits(End::Stopped), Outcome::Holds);
+        assert_eq!(exits(End::Exited(1)), Outcome::Broken);
+        assert_eq!(exits(End::Signalled(6)), Outcome::Broken);
+        assert_eq!(outcome("Every command exits", ran(&[("a", End::Stopped)]), &[]), Outcome::NotExercised);
+    }
+
+    #[test]
+    fn a_command_past_its_bound_is_reported_as_that() {
+        let timed_out = || ran(&[("a", End::TimedOut)]);
+        assert_eq!(outcome("Every command ends", timed_out(), &[]), Outcome::Broken);
+        assert_eq!(outcome("Every command exits", timed_out(), &[]), Outcome::NotExercised);
+    }
+
+    #[test]
+    fn each_command_must_succeed_somewhere() {
+        let once = |ends: &[(&str, End)]| outcome("Every command succeeds", ran(ends), &[]);
+        assert_eq!(once(&[("a", End::Exited(0)), ("b", End::Exited(0))]), Outcome::Holds);
+        assert_eq!(
+            once(&[("a", End::Exited(1)), ("a", End::Exited(0)), ("b", End::Exited(0))]),
+            Outcome::Holds
+        );
+        assert_eq!(once(&[("a", End::Exited(0)), ("b", End::Exited(1))]), Outcome::Broken);
+        assert_eq!(once(&[("a", End::Exited(0))]), Outcome::NotExercised);
+        assert_eq!(once(&[("a", End::Exited(0)), ("b", End::Stopped)]), Outcome::NotExercised);
+    }
+
+    #[test]
+    fn setup_complete_is_counted_per_timeline() {
+        let count = |timeline, from_command, count| SetupCount {
+            timeline,
+            source: "sdk.jsonl".to_owned(),
+            from_command,
+            count,
+        };
+        let setup = |setups: &[SetupCount]| outcome("Setup-complete", ran(&[]), setups);
+        assert_eq!(setup(&[count(1, false, 1), count(1, true, 0), count(2, false, 1)]), Outcome::Holds);
+        assert_eq!(setup(&[count(1, false, 2)]), Outcome::Broken);
+        assert_eq!(setup(&[count(1, false, 0)]), Outcome::Broken);
+        assert_eq!(setup(&[count(1, false, 1), count(1, true, 1)]), Outcome::Broken);
+    }
+
+    #[test]
+    fn a_service_that_stopped_is_named() {
+        let mut timeline = ran(&[]);
+        timeline.stopped.push(("etcd1".to_owned(), "Exited (2)".to_owned()));
+        let properties = judge(&[timeline], &[]);
+        let property = properties.iter().find(|p| p.message.starts_with("No member")).unwrap();
+        assert_eq!(property.first_failure.as_ref().unwrap().details["service"], "etcd1");
+    }
+}

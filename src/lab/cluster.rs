@@ -1,0 +1,209 @@
+//! One system under test, whichever of the two kinds it is: up, asked for its commands, and down again on
+//! every way out. The differences between containers and processes end here.
+
+use std::fmt::Write;
+
+use crate::{
+    exit::ExitStatus,
+    lab::{
+        compose::{ComposeCluster, ComposeError},
+        local::{self, LocalCluster, LocalError},
+        template::{Entry, TestCommand},
+        workspace::{ClusterKind, TimelineFolder, Workspace, WorkspaceError},
+    },
+};
+
+/// Why the cluster is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// Of containers.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    /// Of processes.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// Of the lab's files.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+}
+
+impl ClusterError {
+    /// A system that is there but not ready is something else than surroundings that fail.
+    pub fn exit_status(&self) -> ExitStatus {
+        let not_ready = match self {
+            Self::Compose(error) => error.is_not_ready(),
+            Self::Local(error) => matches!(error, LocalError::NotReady { .. }),
+            Self::Workspace(_) => false,
+        };
+        if not_ready { ExitStatus::Unreachable } else { ExitStatus::Surroundings }
+    }
+}
+
+/// A command that runs, as much as is needed to end it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningCommand {
+    /// Where it runs.
+    pub container: String,
+    /// The name of its files.
+    pub name: String,
+    /// On this machine: its own, or of the call that runs it.
+    pub pid: Option<u32>,
+}
+
+/// A cluster of either kind.
+pub enum Cluster {
+    /// Containers.
+    Compose(ComposeCluster),
+    /// Processes.
+    Processes(LocalCluster),
+}
+
+impl Cluster {
+    /// Which of the two.
+    pub fn kind(&self) -> ClusterKind {
+        match self {
+            Self::Compose(_) => ClusterKind::Compose,
+            Self::Processes(_) => ClusterKind::Processes,
+        }
+    }
+
+    /// Starts everything. A failure half way may leave parts up: [`Self::down`] is for the caller.
+    async fn up(&mut self, folder: &TimelineFolder) -> Result<(), ClusterError> {
+        match self {
+            Self::Compose(cluster) => Ok(cluster.up(folder).await?),
+            Self::Processes(cluster) => Ok(cluster.up(folder)?),
+        }
+    }
+
+    /// Saves logs, then removes everything.
+    pub fn down(&mut self, folder: &TimelineFolder) -> Result<(), ClusterError> {
+        match self {
+            Self::Compose(cluster) => {
+                let saved = cluster.save_logs(folder);
+                cluster.down()?;
+                Ok(saved?)
+            }
+            Self::Processes(cluster) => Ok(cluster.down(folder)?),
+        }
+    }
+
+    /// The error that says that the system is not ready, and why.
+    pub fn not_ready(&self, reason: &str, folder: &TimelineFolder) -> ClusterError {
+        match self {
+            Self::Compose(cluster) => cluster.not_ready(reason, folder).into(),
+            Self::Processes(cluster) => cluster.not_ready(reason, folder).into(),
+        }
+    }
+
+    /// What lies in the template folders.
+    pub fn entries(&self) -> Result<Vec<Entry>, ClusterError> {
+        match self {
+            Self::Compose(cluster) => Ok(cluster.entries()?),
+            Self::Processes(cluster) => Ok(cluster.entries()?),
+        }
+    }
+
+    /// The call that runs `command`, with files named after `name`.
+    pub fn command(
+        &self,
+        command: &TestCommand,
+        name: &str,
+        folder: &TimelineFolder,
+    ) -> tokio::process::Command {
+        match self {
+            Self::Compose(cluster) => cluster.command(command, name),
+            Self::Processes(cluster) => cluster.command(command, name, folder),
+        }
+    }
+
+    /// Kills commands, as far as they can be found yet: one that is just starting may need another call.
+    pub fn kill(&self, running: &[RunningCommand], folder: &TimelineFolder) -> Result<(), ClusterError> {
+        match self {
+            Self::Compose(cluster) => {
+                let names: Vec<_> =
+                    running.iter().map(|command| (command.container.clone(), command.name.clone())).collect();
+                Ok(cluster.kill(&names, folder)?)
+            }
+            Self::Processes(_) => {
+                running.iter().filter_map(|command| command.pid).for_each(local::kill_group);
+                Ok(())
+            }
+        }
+    }
+
+    /// Fails if what runs the commands is gone, so that their exit codes mean nothing.
+    pub fn check_surroundings(&self) -> Result<(), ClusterError> {
+        match self {
+            Self::Compose(cluster) => Ok(cluster.check_engine()?),
+            Self::Processes(_) => Ok(()),
+        }
+    }
+
+    /// The services that ended though nobody ended them, each with what is known of it.
+    pub fn stopped(&mut self) -> Result<Vec<(String, String)>, ClusterError> {
+        match self {
+            Self::Compose(cluster) => {
+                Ok(cluster.stopped()?.into_iter().map(|stopped| (stopped.name, stopped.status)).collect())
+            }
+            Self::Processes(cluster) => Ok(cluster.stopped()),
+        }
+    }
+
+    /// Where a client on this machine reaches the members; empty if they can't be reached from it.
+    pub fn endpoints(&self) -> &str {
+        match self {
+            Self::Compose(_) => "",
+            Self::Processes(cluster) => cluster.endpoints(),
+        }
+    }
+}
+
+/// A cluster that is up, and goes down when this is dropped: at the end, on an error, a panic or an interrupt.
+pub struct UpCluster<'a> {
+    /// The cluster.
+    pub cluster: &'a mut Cluster,
+    folder: &'a TimelineFolder,
+    workspace: &'a Workspace,
+    is_up: bool,
+}
+
+impl<'a> UpCluster<'a> {
+    /// Brings `cluster` up.
+    pub async fn start(
+        cluster: &'a mut Cluster,
+        folder: &'a TimelineFolder,
+        workspace: &'a Workspace,
+    ) -> Result<Self, ClusterError> {
+        let up = Self { cluster, folder, workspace, is_up: true };
+        up.cluster.up(folder).await?;
+        Ok(up)
+    }
+
+    /// Takes it down, with the errors of doing so.
+    pub fn down(mut self) -> Result<(), ClusterError> {
+        self.take_down()
+    }
+
+    /// Leaves it up beyond the lab's end.
+    pub fn leave_up(mut self) {
+        self.is_up = false;
+    }
+
+    fn take_down(&mut self) -> Result<(), ClusterError> {
+        self.is_up = false;
+        self.cluster.down(self.folder)?;
+        Ok(self.workspace.clear_state()?)
+    }
+}
+
+impl Drop for UpCluster<'_> {
+    fn drop(&mut self) {
+        if self.is_up
+            && let Err(error) = self.take_down()
+        {
+            let mut message = format!("failed to take the cluster down: {error}");
+            let _ = write!(message, "\nrun `etcd-lab down` when the cause is mended");
+            eprintln!("{message}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The parts of the main job one by one, for people who look into a system: bring it up, run the test
+//! commands on it, read its logs, take it down, judge files.
+
+use std::{fs, io, path::PathBuf, time::Duration};
+
+use crate::{
+    exit::ExitStatus,
+    lab::{
+        cluster::{Cluster, UpCluster},
+        compose::ComposeCluster,
+        composer::Ending,
+        docker,
+        error::LabError,
+        evaluate,
+        events::{Event, EventLog},
+        prepare::{self, ClusterOptions},
+        run::{self, Lab},
+        timeline::{self, Context, Plan},
+        workspace::{ClusterKind, RunFolder, State, WorkspaceError, failed},
+    },
+};
+
+/// How long another lab may take to take its cluster down.
+const DOWN_LIMIT: Duration = Duration::from_secs(60);
+const DOWN_POLL: Duration = Duration::from_millis(100);
+
+/// The timeline that a cluster which was brought up by hand belongs to.
+const TIMELINE: usize = 1;
+
+/// Brings a cluster up and leaves it so. Processes end with the lab, so with them this waits for a signal.
+pub async fn up(options: &ClusterOptions) -> Result<ExitStatus, LabError> {
+    let lab = Lab::open()?;
+    let lock = lab.workspace.lock()?;
+    prepare::clear_the_way(&lab.workspace, &lab.project, &lab.progress)?;
+    let kind = prepare::kind(options, &lab.project, &lab.progress);
+    let run = lab.workspace.new_run()?;
+    let log = EventLog::open(&run)?;
+    let mut cluster =
+        prepare::cluster(kind, options, &lab.project, &lab.workspace, &run, &lab.progress).await?;
+    lab.progress.stage("Bringing up a fresh cluster");
+    let folder = run.timeline(TIMELINE)?;
+    let context = Context { folder: &folder, log: &log, progress: &lab.progress };
+    log.write(&Event::TimelineStarted { timeline: TIMELINE })?;
+    let mut state = prepare::state(kind, false, &run);
+    lab.workspace.set_state(&state)?;
+    let up = UpCluster::start(&mut cluster, &folder, &lab.workspace).await?;
+    timeline::wait_for_setup(up.cluster, TIMELINE, context).await?;
+    state.kept = true;
+    up.cluster.endpoints().clone_into(&mut state.endpoints);
+    lab.workspace.set_state(&state)?;
+    lab.progress.finish();
+    match kind {
+        ClusterKind::Compose => {
+            up.leave_up();
+            println!("the system is ready; run commands in it with `etcd-lab test`,");
+            println!("or one with `docker exec client1 /opt/antithesis/test/v1/main/<command>`;");
+            println!("`etcd-lab down` takes it down");
+            Ok(ExitStatus::Holds)
+        }
+        ClusterKind::Processes => {
+            println!("the system is ready: export ETCDCTL_ENDPOINTS={}", state.endpoints);
+            println!("`etcd-lab test` in another terminal runs commands on it; Ctrl-C takes it down");
+            drop(lock);
+            std::future::pending().await
+        }
+    }
+}
+
+/// One timeline on the cluster that is up, which stays so.
+pub async fn test(options: &run::Options) -> Result<ExitStatus, LabError> {
+    let seed = run::announced_seed(options.seed);
+    let lab = Lab::open()?;
+    let _lock = lab.workspace.lock()?;
+    let state = kept_state(&lab)?;
+    let run = RunFolder::existing(state.run.clone());
+    let log = EventLog::open(&run)?;
+    let mut cluster = attached(&state, options, &lab, &run).await?;
+    let folder = run.timeline(TIMELINE)?;
+    let context = Context { folder: &folder, log: &log, progress: &lab.progress };
+    log.write(&Event::RunStarted { seed })?;
+    lab.progress.stage("Running the test commands");
+    let plan = Plan { number: TIMELINE, seed, duration: options.duration, ending: Ending::Finally };
+    let ran = timeline::run(&mut cluster, plan, context).await?;
+    let sources = evaluate::sources(TIMELINE, &folder.sdk(), &ran);
+    let properties = run::judge(&[ran], &sources, options.needs_faults, &run)?;
+    lab.progress.finish();
+    Ok(run::report(&properties, &run))
+}
+
+fn kept_state(lab: &Lab) -> Result<State, LabError> {
+    match lab.workspace.state()? {
+        Some(state) if state.cluster == ClusterKind::Compose || state.lab_is_alive() => Ok(state),
+        _ => Err(WorkspaceError::NoCluster.into()),
+    }
+}
+
+async fn attached(
+    state: &State,
+    options: &run::Options,
+    lab: &Lab,
+    run: &RunFolder,
+) -> Result<Cluster, LabError> {
+    if state.cluster == ClusterKind::Compose {
+        return Ok(Cluster::Compose(ComposeCluster::open(lab.project.sources()?)?));
+    }
+    let cluster =
+        prepare::cluster(state.cluster, &options.cluster, &lab.project, &lab.workspace, run, &lab.progress);
+    let mut cluster = cluster.await?;
+    if let Cluster::Processes(local) = &mut cluster {
+        local.attach(&state.endpoints);
+    }
+    Ok(cluster)
+}
+
+/// Takes down whatever is up, also what a lab that was killed has left.
+pub async fn down() -> Result<ExitStatus, LabError> {
+    let lab = Lab::open()?;
+    let _lock = lab.workspace.lock()?;
+    let state = lab.workspace.state()?;
+    if let Some(state) = state.filter(|state| state.cluster == ClusterKind::Processes) {
+        end_lab(&state).await;
+    }
+    if lab.project.has_sources() && docker::engine_answers().is_ok() {
+        lab.progress.stage("Taking the containers down");
+        ComposeCluster::open(lab.project.root())?.down()?;
+    }
+    lab.workspace.clear_state()?;
+    lab.progress.finish();
+    println!("nothing is up");
+    Ok(ExitStatus::Holds)
+}
+
+/// Members end with the lab that started them.
+async fn end_lab(state: &State) {
+    state.end_lab();
+    let deadline = std::time::Instant::now() + DOWN_LIMIT;
+    while state.lab_is_alive() && std::time::Instant::now() < deadline {
+        tokio::time::sleep(DOWN_POLL).await;
+    }
+}
+
+/// Shows what the services printed, of the cluster that is up.
+pub fn logs(service: Option<&str>, follow: bool) -> Result<ExitStatus, LabError> {
+    let lab = Lab::open()?;
+    let state = kept_state(&lab)?;
+    if state.cluster == ClusterKind::Compose {
+        ComposeCluster::open(lab.project.sources()?)?.show_logs(service, follow)?;
+        return Ok(ExitStatus::Holds);
+    }
+    if follow {
+        let (option, reason) = ("--follow", "use `tail -f` on the files in the run's folder");
+        return Err(LabError::WrongOption { option, cluster: "processes", reason });
+    }
+    let folder = RunFolder::existing(state.run).timeline(TIMELINE)?;
+    for place in [folder.path().join("members"), folder.logs()] {
+        for path in log_files(&place)? {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            if service.is_none_or(|service| service == name) {
+                println!("==> {name} ({})", path.display());
+                let copied =
+                    fs::File::open(&path).and_then(|mut file| io::copy(&mut file, &mut io::stdout()));
+                failed(copied, "read", &path)?;
+            }
+        }
+    }
+    Ok(ExitStatus::Holds)
+}
+
+fn log_files(folder: &std::path::Path) -> Result<Vec<PathBuf>, WorkspaceError> {
+    let entries = failed(fs::read_dir(folder), "list", folder)?;
+    let mut paths: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+/// Judges files of SDK output, of whatever project.
+pub fn evaluate(files: &[PathBuf]) -> Result<ExitStatus, LabError> {
+    Ok(run::show(&evaluate::files(files)?))
+}

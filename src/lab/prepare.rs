@@ -1,0 +1,143 @@
+//! From options to a cluster that can be brought up: which kind, with which images or programs, on which
+//! etcd. It leaves nothing running, and takes down what a lab that was killed has left.
+
+use std::path::{Path, PathBuf};
+
+use crate::lab::{
+    cluster::Cluster,
+    compose::ComposeCluster,
+    docker,
+    error::LabError,
+    etcd_binary::{EtcdBinary, EtcdVersion},
+    local::{LocalCluster, Programs, make_template},
+    progress::Progress,
+    project::Project,
+    workspace::{ClusterKind, RunFolder, State, Workspace, WorkspaceError},
+};
+
+/// The commands of template `main`, which the client image carries under the same names.
+pub const COMMANDS: [&str; 6] = [
+    "first_record_baseline",
+    "parallel_driver_generate_traffic",
+    "serial_driver_delete_keys",
+    "anytime_check_members",
+    "eventually_cluster_recovers",
+    "finally_keys_are_consistent",
+];
+
+/// What the cluster is to be.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterOptions {
+    /// Containers or processes; containers if Docker answers.
+    pub kind: Option<ClusterKind>,
+    /// A version, or with processes the path of a binary.
+    pub etcd: Option<String>,
+    /// With processes: a folder of templates to use instead of the project's own.
+    pub templates: Option<PathBuf>,
+}
+
+/// Decides the kind, and says so where it was not asked for.
+pub fn kind(options: &ClusterOptions, project: &Project, progress: &Progress) -> ClusterKind {
+    if let Some(kind) = options.kind {
+        return kind;
+    }
+    if options.templates.is_some() {
+        return ClusterKind::Processes;
+    }
+    if !project.has_sources() {
+        progress.note("this is not the project's folder: the cluster will be processes on loopback");
+        return ClusterKind::Processes;
+    }
+    match docker::engine_answers().and_then(|()| docker::compose_words()) {
+        Ok(_) => ClusterKind::Compose,
+        Err(error) => {
+            progress.note(&format!("the cluster will be processes on loopback, since {error}"));
+            ClusterKind::Processes
+        }
+    }
+}
+
+/// Sees that nothing is up: what a killed lab left is taken down, what was kept on purpose is an error.
+pub fn clear_the_way(workspace: &Workspace, project: &Project, progress: &Progress) -> Result<(), LabError> {
+    let Some(state) = workspace.state()? else { return Ok(()) };
+    let gone_with_its_lab = state.cluster == ClusterKind::Processes && !state.lab_is_alive();
+    if state.kept && !gone_with_its_lab {
+        return Err(WorkspaceError::ClusterIsUp { state: Box::new(state) }.into());
+    }
+    if state.cluster == ClusterKind::Compose {
+        progress.stage("Taking down what an earlier lab left");
+        ComposeCluster::open(project.sources()?)?.down()?;
+    }
+    Ok(workspace.clear_state()?)
+}
+
+/// Images or programs, built where they are missing or old.
+pub async fn cluster(
+    kind: ClusterKind,
+    options: &ClusterOptions,
+    project: &Project,
+    workspace: &Workspace,
+    run: &RunFolder,
+    progress: &Progress,
+) -> Result<Cluster, LabError> {
+    let log = run.path().join("build.log");
+    match kind {
+        ClusterKind::Compose => compose(options, project, &log, progress).await,
+        ClusterKind::Processes => processes(options, project, workspace, &log, progress).await,
+    }
+}
+
+async fn compose(
+    options: &ClusterOptions,
+    project: &Project,
+    log: &Path,
+    progress: &Progress,
+) -> Result<Cluster, LabError> {
+    let wrong = |option, reason| LabError::WrongOption { option, cluster: "compose", reason };
+    if options.templates.is_some() {
+        return Err(wrong("--templates", "the templates are those in the images"));
+    }
+    let cluster = ComposeCluster::open(project.sources()?)?;
+    cluster.check_names()?;
+    let arguments = match &options.etcd {
+        Some(version) if version.contains('/') => {
+            return Err(wrong("--etcd PATH", "give a version, or build the image as the README says"));
+        }
+        Some(version) => vec![format!("ETCD_VERSION={}", version.parse::<EtcdVersion>()?)],
+        None => Vec::new(),
+    };
+    progress.stage("Building the images that are missing or old (the first time takes minutes)");
+    cluster.build(log, &arguments).await?;
+    Ok(Cluster::Compose(cluster))
+}
+
+async fn processes(
+    options: &ClusterOptions,
+    project: &Project,
+    workspace: &Workspace,
+    log: &Path,
+    progress: &Progress,
+) -> Result<Cluster, LabError> {
+    progress.stage("Building the test commands");
+    let folder = project.programs(log).await?;
+    progress.stage("Finding etcd (the first time it is fetched from a package)");
+    let etcd = match options.etcd.as_deref() {
+        Some(path) if path.contains('/') => EtcdBinary::at(path)?,
+        Some(version) => EtcdBinary::locate(Some(version.parse()?))?,
+        None => EtcdBinary::locate(None)?,
+    };
+    progress.note(&format!("etcd {} ({})", etcd.version(), etcd.path().display()));
+    let own_templates = workspace.folder().join("templates");
+    if options.templates.is_none() {
+        make_template(&folder.join("test-command"), &COMMANDS, &own_templates)?;
+    }
+    let templates = options.templates.clone().unwrap_or(own_templates);
+    let programs = Programs { health_checker: folder.join("health-checker"), templates };
+    Ok(Cluster::Processes(LocalCluster::new(etcd, programs)))
+}
+
+/// What is written down before a cluster is brought up.
+pub fn state(kind: ClusterKind, kept: bool, run: &RunFolder) -> State {
+    let run = run.path().to_owned();
+    State { cluster: kind, kept, run, lab_pid: std::process::id(), endpoints: String::new() }
+}

@@ -1,0 +1,178 @@
+//! The main job: timelines on fresh clusters, one after the other, then the verdicts over all of them.
+//! It wires the parts and decides nothing that they could decide.
+
+use std::{
+    io::{IsTerminal, stdout},
+    time::Duration,
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use crate::{
+    exit::ExitStatus,
+    lab::{
+        cluster::{Cluster, UpCluster},
+        composer::Ending,
+        error::LabError,
+        evaluate::{self, Source},
+        events::{Event, EventLog},
+        prepare::{self, ClusterOptions},
+        progress::Progress,
+        project::Project,
+        timeline::{self, Context, Plan, Ran},
+        workspace::{ClusterKind, RunFolder, TimelineFolder, Workspace},
+    },
+    report::{property::Property, text},
+};
+
+/// The width where there is no terminal to ask.
+const DEFAULT_WIDTH: u16 = 80;
+
+/// What a run is to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The cluster.
+    pub cluster: ClusterOptions,
+    /// How many timelines, each on a fresh cluster.
+    pub timelines: usize,
+    /// How long drivers are started in each.
+    pub duration: Duration,
+    /// Decides every schedule; drawn if none.
+    pub seed: Option<u64>,
+    /// Leave the last cluster up.
+    pub keep: bool,
+    /// The messages of properties that only faults bring about.
+    pub needs_faults: &'static [&'static str],
+}
+
+/// What every subcommand works with.
+pub struct Lab {
+    /// The sources.
+    pub project: Project,
+    /// The lab's folder.
+    pub workspace: Workspace,
+    /// What people see.
+    pub progress: Progress,
+}
+
+impl Lab {
+    /// Finds the project and opens its workspace.
+    pub fn open() -> Result<Self, LabError> {
+        let project = Project::find()?;
+        let workspace = Workspace::open(project.root())?;
+        Ok(Self { project, workspace, progress: Progress::new() })
+    }
+}
+
+/// The seed that was asked for or a new one, told before all else.
+pub fn announced_seed(asked: Option<u64>) -> u64 {
+    let seed = asked.unwrap_or_else(|| StdRng::from_entropy().r#gen());
+    println!("seed {seed} (repeat the schedule with --seed {seed})");
+    seed
+}
+
+/// Runs all timelines and judges them.
+pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
+    let seed = announced_seed(options.seed);
+    let lab = Lab::open()?;
+    let _lock = lab.workspace.lock()?;
+    prepare::clear_the_way(&lab.workspace, &lab.project, &lab.progress)?;
+    let kind = prepare::kind(&options.cluster, &lab.project, &lab.progress);
+    if options.keep && kind == ClusterKind::Processes {
+        let reason = "processes end with the lab; use `etcd-lab up`, which waits";
+        return Err(LabError::WrongOption { option: "--keep", cluster: "processes", reason });
+    }
+    let run = lab.workspace.new_run()?;
+    let log = EventLog::open(&run)?;
+    log.write(&Event::RunStarted { seed })?;
+    let result = timelines(options, seed, &lab, kind, &run, &log).await;
+    log.write(&Event::RunEnded)?;
+    let judged = result.and_then(|(ran, sources)| judge(&ran, &sources, options.needs_faults, &run));
+    lab.progress.finish();
+    if judged.is_err() {
+        eprintln!("what was recorded is in {}", run.path().display());
+    }
+    Ok(report(&judged?, &run))
+}
+
+async fn timelines(
+    options: &Options,
+    seed: u64,
+    lab: &Lab,
+    kind: ClusterKind,
+    run: &RunFolder,
+    log: &EventLog,
+) -> Result<(Vec<Ran>, Vec<Source>), LabError> {
+    let mut cluster =
+        prepare::cluster(kind, &options.cluster, &lab.project, &lab.workspace, run, &lab.progress).await?;
+    let mut seeds = StdRng::seed_from_u64(seed);
+    let (mut ran, mut sources) = (Vec::new(), Vec::new());
+    for number in 1..=options.timelines {
+        let folder = run.timeline(number)?;
+        let ending = Ending::of_timeline(number);
+        let plan = Plan { number, seed: seeds.r#gen(), duration: options.duration, ending };
+        let keep = options.keep && number == options.timelines;
+        let timeline = one_timeline(&mut cluster, plan, keep, options, lab, run, &folder, log).await?;
+        sources.extend(evaluate::sources(number, &folder.sdk(), &timeline));
+        ran.push(timeline);
+    }
+    Ok((ran, sources))
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is used, and no two belong together")]
+async fn one_timeline(
+    cluster: &mut Cluster,
+    plan: Plan,
+    keep: bool,
+    options: &Options,
+    lab: &Lab,
+    run: &RunFolder,
+    folder: &TimelineFolder,
+    log: &EventLog,
+) -> Result<Ran, LabError> {
+    let context = Context { folder, log, progress: &lab.progress };
+    let which = format!("Timeline {} of {}", plan.number, options.timelines);
+    lab.progress.stage(&format!("{which}: bringing up a fresh cluster"));
+    log.write(&Event::TimelineStarted { timeline: plan.number })?;
+    lab.workspace.set_state(&prepare::state(cluster.kind(), keep, run))?;
+    let up = UpCluster::start(cluster, folder, &lab.workspace).await?;
+    timeline::wait_for_setup(up.cluster, plan.number, context).await?;
+    lab.progress.stage(&format!("{which}: running the test commands"));
+    let ran = timeline::run(up.cluster, plan, context).await?;
+    if keep {
+        up.leave_up();
+        lab.progress.note("the cluster stays up: `etcd-lab test` uses it, `etcd-lab down` takes it down");
+    } else {
+        lab.progress.stage(&format!("{which}: taking the cluster down"));
+        up.down()?;
+    }
+    Ok(ran)
+}
+
+/// The verdicts, also in the run's folder.
+pub fn judge(
+    ran: &[Ran],
+    sources: &[Source],
+    needs_faults: &[&str],
+    run: &RunFolder,
+) -> Result<Vec<Property>, LabError> {
+    let properties = evaluate::run(ran, sources, needs_faults)?;
+    evaluate::save(&properties, run.path()).map_err(LabError::Save)?;
+    Ok(properties)
+}
+
+/// Shows the verdicts of a run and where everything is; what the exit code says.
+pub fn report(properties: &[Property], run: &RunFolder) -> ExitStatus {
+    let status = show(properties);
+    println!("everything is in {}", run.path().display());
+    status
+}
+
+/// Shows verdicts in the width and with the colours that the terminal has.
+pub fn show(properties: &[Property]) -> ExitStatus {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = if stdout().is_terminal() && !plain { text::Colour::On } else { text::Colour::Off };
+    let width = comfy_table::Table::new().width().unwrap_or(DEFAULT_WIDTH);
+    println!("{}", text::verdict_table(properties, width, colour));
+    if evaluate::all_hold(properties) { ExitStatus::Holds } else { ExitStatus::Broken }
+}

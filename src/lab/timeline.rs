@@ -1,0 +1,220 @@
+//! One timeline on a cluster that is up: wait for setup-complete, find the commands, and run them as the
+//! composer says until the time is over and the ending has run. It judges nothing.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tokio::time;
+
+use crate::lab::{
+    cluster::{Cluster, ClusterError},
+    commands::{CommandError, CommandRun, Commands},
+    composer::{Ending, Schedule, Start, Step},
+    events::{Event, EventLog},
+    progress::Progress,
+    sdk_output::{self, Line, SdkOutputError},
+    template::{Role, Template, TemplateError, discover},
+    workspace::{TimelineFolder, WorkspaceError},
+};
+
+/// From a cluster that is up to one that says that it is ready, on a machine that is busy.
+const SETUP_LIMIT: Duration = Duration::from_secs(120);
+const SETUP_POLL: Duration = Duration::from_millis(50);
+/// How often it is seen whether all services still run, which costs a call of Docker.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Why a timeline could not be run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum TimelineError {
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The commands.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// What the SDK wrote.
+    #[error(transparent)]
+    SdkOutput(#[from] SdkOutputError),
+    /// The lab's files.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+}
+
+/// What to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// The timeline's number, from 1.
+    pub number: usize,
+    /// Decides its schedule.
+    pub seed: u64,
+    /// How long drivers are started.
+    pub duration: Duration,
+    /// The preferred ending.
+    pub ending: Ending,
+}
+
+/// What was run.
+#[derive(Debug)]
+pub struct Ran {
+    /// The template that was chosen.
+    pub template: Template,
+    /// All runs of commands.
+    pub commands: Vec<CommandRun>,
+    /// Services that ended by themselves.
+    pub stopped: Vec<(String, String)>,
+}
+
+/// What a timeline works with and on.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Where everything is written.
+    pub folder: &'a TimelineFolder,
+    /// The run's event log.
+    pub log: &'a EventLog,
+    /// What people see meanwhile.
+    pub progress: &'a Progress,
+}
+
+/// Waits until the system says that it is ready; no longer if a part of it has ended.
+pub async fn wait_for_setup(
+    cluster: &mut Cluster,
+    number: usize,
+    context: Context<'_>,
+) -> Result<(), TimelineError> {
+    let path = context.folder.sdk().join("sdk.jsonl");
+    let deadline = Instant::now() + SETUP_LIMIT;
+    let mut next_look = Instant::now() + LOOK_INTERVAL;
+    while !says_complete(&path)? {
+        let now = Instant::now();
+        if now >= deadline {
+            let reason = format!("no setup-complete within {SETUP_LIMIT:?}");
+            return Err(cluster.not_ready(&reason, context.folder).into());
+        }
+        if now >= next_look {
+            next_look = now + LOOK_INTERVAL;
+            if let Some((name, status)) = cluster.stopped()?.first() {
+                return Err(cluster.not_ready(&format!("{name}: {status}"), context.folder).into());
+            }
+        }
+        time::sleep(SETUP_POLL).await;
+    }
+    Ok(context.log.write(&Event::SetupComplete { timeline: number })?)
+}
+
+fn says_complete(path: &Path) -> Result<bool, SdkOutputError> {
+    let mut complete = false;
+    if path.exists() {
+        sdk_output::read(path, |line| complete |= matches!(line, Line::SetupComplete(_)))?;
+    }
+    Ok(complete)
+}
+
+/// Runs the commands on a system that is ready.
+pub async fn run(cluster: &mut Cluster, plan: Plan, context: Context<'_>) -> Result<Ran, TimelineError> {
+    let mut templates = discover(&cluster.entries()?)?;
+    let chosen = usize::try_from(plan.seed % templates.len() as u64).unwrap_or_default();
+    let template = templates.swap_remove(chosen);
+    let mut schedule = Schedule::draw(&template, plan.seed, plan.ending);
+    let ending = schedule.ending.map(|(ending, _)| ending);
+    context.log.write(&Event::TemplateChosen { timeline: plan.number, template: &template.name, ending })?;
+    let mut commands = Commands::new(plan.number, context.folder, context.log)?;
+    if let Some(first) = schedule.first {
+        context.progress.live(&format!("{} runs", template.commands[first].name));
+        commands.start(cluster, &template.commands[first])?;
+        commands.wait_for_all(cluster).await?;
+    }
+    drive(cluster, &template, &mut schedule, &mut commands, plan, context).await?;
+    finish(cluster, &template, schedule.ending, &mut commands, context).await?;
+    let stopped = cluster.stopped()?;
+    context.log.write(&Event::TimelineEnded { timeline: plan.number })?;
+    Ok(Ran { template, commands: commands.into_ended(), stopped })
+}
+
+/// Starts drivers, and anytime commands beside them, until the time is over.
+async fn drive(
+    cluster: &Cluster,
+    template: &Template,
+    schedule: &mut Schedule,
+    commands: &mut Commands<'_>,
+    plan: Plan,
+    context: Context<'_>,
+) -> Result<(), TimelineError> {
+    let deadline = time::Instant::now() + plan.duration;
+    let mut driver: Option<(time::Instant, Start)> = None;
+    let mut anytime = schedule.anytime.next().map(due);
+    loop {
+        if driver.is_none() {
+            let running = commands.running(Role::is_driver);
+            match schedule.drivers.next(running) {
+                Step::Start(start) => driver = Some(due(start)),
+                Step::Done if running == 0 && only_singleton(template) => return Ok(()),
+                Step::Wait | Step::Done => {}
+            }
+        }
+        let anytime_is_free = commands.running(|role| role == Role::Anytime) == 0;
+        let driver_time = driver.map_or(deadline, |(time, _)| time);
+        let anytime_time = anytime.filter(|_| anytime_is_free).map_or(deadline, |(time, _)| time);
+        tokio::select! {
+            ended = commands.next_end(cluster) => ended?,
+            () = time::sleep_until(deadline) => return Ok(()),
+            () = time::sleep_until(driver_time), if driver.is_some() => {
+                if let Some((_, start)) = driver.take() {
+                    commands.start(cluster, &template.commands[start.command])?;
+                }
+            }
+            () = time::sleep_until(anytime_time), if anytime.is_some() && anytime_is_free => {
+                if let Some((_, start)) = anytime.take() {
+                    commands.start(cluster, &template.commands[start.command])?;
+                    anytime = schedule.anytime.next().map(due);
+                }
+            }
+            () = time::sleep(PROGRESS_INTERVAL) => {}
+        }
+        context.progress.live(&live_text(commands, deadline));
+    }
+}
+
+/// A start with the time when it is due.
+fn due(start: Start) -> (time::Instant, Start) {
+    (time::Instant::now() + start.pause, start)
+}
+
+/// Without other drivers, a timeline is over when its singleton has ended.
+fn only_singleton(template: &Template) -> bool {
+    !template.with_role(Role::SingletonDriver).is_empty()
+}
+
+fn live_text(commands: &Commands<'_>, deadline: time::Instant) -> String {
+    let left = deadline.saturating_duration_since(time::Instant::now()).as_secs();
+    let running = commands.running(|_| true);
+    let ended = commands.ended().len();
+    format!("drivers for {left} s more: {running} commands run, {ended} have ended")
+}
+
+async fn finish(
+    cluster: &Cluster,
+    template: &Template,
+    ending: Option<(Ending, usize)>,
+    commands: &mut Commands<'_>,
+    context: Context<'_>,
+) -> Result<(), TimelineError> {
+    match ending {
+        Some((Ending::Eventually, _)) => commands.stop_all(cluster).await?,
+        Some((Ending::Finally, _)) | None => {
+            context.progress.live("waiting for the commands that run");
+            commands.wait_for_all(cluster).await?;
+        }
+    }
+    if let Some((_, last)) = ending {
+        context.progress.live(&format!("{} runs", template.commands[last].name));
+        commands.start(cluster, &template.commands[last])?;
+        commands.wait_for_all(cluster).await?;
+    }
+    Ok(())
+}
