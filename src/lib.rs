@@ -9,6 +9,7 @@ pub mod operation;
 pub mod proto;
 pub mod random;
 pub mod report;
+pub mod revision;
 pub mod settings;
 pub mod types;
 pub mod verdict;
