@@ -4,10 +4,12 @@
 pub mod client;
 pub mod clock;
 pub mod exit;
+pub mod history;
 pub mod lab;
 pub mod operation;
 pub mod proto;
 pub mod random;
+pub mod recorder;
 pub mod report;
 pub mod revision;
 pub mod settings;

@@ -131,7 +131,9 @@ impl RevisionTracker {
     pub fn on_call(&self, member: usize, request: &Request, shared: Revision) -> Floor {
         let member = self.members.get(&member).copied().unwrap_or_default();
         let key = match request {
-            Request::Range(Range { keys, revision: None, .. }) if keys.range_end.is_none() && reads_every_pair(request) => {
+            Request::Range(Range { keys, revision: None, .. })
+                if keys.range_end.is_none() && reads_every_pair(request) =>
+            {
                 self.keys.floor(&keys.key)
             }
             _ => None,
@@ -152,7 +154,11 @@ impl RevisionTracker {
         check_revision(connection, request, floor, response, judge);
         let state = self.members.entry(member).or_default();
         if state.connection != Some(connection) {
-            *state = MemberState { connection: Some(connection), id: response.header.member, ..MemberState::default() };
+            *state = MemberState {
+                connection: Some(connection),
+                id: response.header.member,
+                ..MemberState::default()
+            };
         }
         state.revision = state.revision.max(response.header.revision);
         state.term = state.term.max(response.header.term);
@@ -182,7 +188,8 @@ impl RevisionTracker {
             let (left, right) = (header.term.0.cast_signed(), floor.member.term.0.cast_signed());
             judge(Comparison { rule: Rule::RaftTerm, left, relation: Relation::AtLeast, right, key: None });
         }
-        let elsewhere = self.members.iter().any(|(other, state)| *other != member && state.id == header.member);
+        let elsewhere =
+            self.members.iter().any(|(other, state)| *other != member && state.id == header.member);
         judge(equal(Rule::OtherMember, u64::from(elsewhere), 0));
     }
 
@@ -193,7 +200,9 @@ impl RevisionTracker {
                     self.saw(kv, range.revision.map_or(revision, |past| past.min(revision)), judge);
                 }
             }
-            (Request::Put(put), Answer::Put { prev_kv }) => self.check_put(put, prev_kv.as_ref(), revision, judge),
+            (Request::Put(put), Answer::Put { prev_kv }) => {
+                self.check_put(put, prev_kv.as_ref(), revision, judge)
+            }
             (Request::DeleteRange(delete), Answer::DeleteRange { deleted, prev_kvs }) => {
                 self.check_delete(delete, *deleted, prev_kvs, revision, judge);
             }
@@ -243,7 +252,8 @@ impl RevisionTracker {
     /// A pair of the state at a revision.
     fn saw(&mut self, kv: &KeyValue, at: Revision, judge: Judge<'_>) {
         let key = Some(&kv.key);
-        let mut compare = |rule, left, relation, right| judge(Comparison { rule, left, relation, right, key });
+        let mut compare =
+            |rule, left, relation, right| judge(Comparison { rule, left, relation, right, key });
         compare(Rule::ModRevision, at.0, Relation::AtLeast, kv.mod_revision.0);
         compare(Rule::CreateRevision, kv.mod_revision.0, Relation::AtLeast, kv.create_revision.0);
         compare(Rule::CreateRevision, kv.create_revision.0, Relation::AtLeast, 1);
@@ -254,7 +264,9 @@ impl RevisionTracker {
     }
 
     fn check_key(&self, request: &Request, floor: &Floor, response: &Response, judge: Judge<'_>) {
-        let (Request::Range(range), Answer::Range(answer), Some(expected)) = (request, &response.answer, &floor.key) else {
+        let (Request::Range(range), Answer::Range(answer), Some(expected)) =
+            (request, &response.answer, &floor.key)
+        else {
             return;
         };
         if !range.serializable || response.header.revision >= expected.revision {
@@ -266,8 +278,12 @@ impl RevisionTracker {
 /// A range of one key whose pair is left out by no filter.
 fn reads_every_pair(request: &Request) -> bool {
     let Request::Range(range) = request else { return false };
-    let bounds =
-        [range.min_mod_revision, range.max_mod_revision, range.min_create_revision, range.max_create_revision];
+    let bounds = [
+        range.min_mod_revision,
+        range.max_mod_revision,
+        range.min_create_revision,
+        range.max_create_revision,
+    ];
     !range.count_only && bounds.iter().all(Option::is_none)
 }
 

@@ -133,7 +133,13 @@ impl Write {
     /// Another sight of the same write.
     fn merge(&mut self, other: Self, key: &Blob, judge: Judge<'_>) {
         let mut equal = |left, right| {
-            judge(Comparison { rule: Rule::SameWrite, left, relation: Relation::Equal, right, key: Some(key) });
+            judge(Comparison {
+                rule: Rule::SameWrite,
+                left,
+                relation: Relation::Equal,
+                right,
+                key: Some(key),
+            });
         };
         if let (Some(mine), Some(theirs)) = (self.create_revision, other.create_revision) {
             equal(theirs.0, mine.0);
@@ -150,7 +156,8 @@ fn check_order(earlier: &Write, later: &Write, key: &Blob, judge: Judge<'_>) {
     let mut compare = |left, relation, right| {
         judge(Comparison { rule: Rule::LaterWrite, left, relation, right, key: Some(key) });
     };
-    let (Some(earlier_created), Some(later_created)) = (earlier.create_revision, later.create_revision) else {
+    let (Some(earlier_created), Some(later_created)) = (earlier.create_revision, later.create_revision)
+    else {
         return;
     };
     if earlier_created != later_created {

@@ -51,7 +51,12 @@ impl Run {
 }
 
 fn header(member: usize, revision: i64, term: u64) -> Header {
-    Header { cluster: CLUSTER, member: MemberId(member as u64 + 100), revision: Revision(revision), term: RaftTerm(term) }
+    Header {
+        cluster: CLUSTER,
+        member: MemberId(member as u64 + 100),
+        revision: Revision(revision),
+        term: RaftTerm(term),
+    }
 }
 
 fn put(key: &str) -> Request {
@@ -88,7 +93,10 @@ fn delete(key: &str) -> Request {
 
 fn deleted(member: usize, revision: i64, prev_kvs: &[KeyValue]) -> Response {
     let deleted = i64::try_from(prev_kvs.len()).unwrap();
-    Response { header: header(member, revision, 2), answer: Answer::DeleteRange { deleted, prev_kvs: prev_kvs.to_vec() } }
+    Response {
+        header: header(member, revision, 2),
+        answer: Answer::DeleteRange { deleted, prev_kvs: prev_kvs.to_vec() },
+    }
 }
 
 /// Writes, overwrites, deletes, stale and fresh reads through several members: nothing breaks.
@@ -115,7 +123,10 @@ fn a_revision_that_goes_back_is_caught() {
         .step(0, &put("a"), &put_at(0, 5))
         .step(1, &get("b", false), &got(1, 4, &[]))
         .breaks(&[Rule::LinearizableRevision]);
-    Run::new().step(0, &put("a"), &put_at(0, 5)).step(1, &put("b"), &put_at(1, 5)).breaks(&[Rule::WriteRevision]);
+    Run::new()
+        .step(0, &put("a"), &put_at(0, 5))
+        .step(1, &put("b"), &put_at(1, 5))
+        .breaks(&[Rule::WriteRevision]);
     let mut elsewhere = Run::new();
     elsewhere.shared = Revision(9);
     elsewhere.step(1, &get("b", false), &got(1, 8, &[])).breaks(&[Rule::LinearizableRevision]);

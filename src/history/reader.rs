@@ -1,0 +1,243 @@
+//! Reads history files back: calls joined with their returns, in order of call. A torn last line is what a killed
+//! program leaves and is dropped; any other line that is no record is an error that names file and line.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    HistoryError,
+    record::{FORMAT_VERSION, Preamble, Record},
+};
+use crate::{
+    operation::{Outcome, Request, Response},
+    types::{Monotonic, OperationId, ProcessId},
+};
+
+/// What one program recorded.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// Who recorded it.
+    pub preamble: Preamble,
+    /// In order of call.
+    pub operations: Vec<Operation>,
+}
+
+/// A call with its return, if there is one.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Unique in its file.
+    pub id: OperationId,
+    /// The logical process that waited for it.
+    pub process: ProcessId,
+    /// The member asked.
+    pub member: String,
+    /// When it was called.
+    pub call: Monotonic,
+    /// What was asked.
+    pub request: Request,
+    /// When it returned, and with what; none if the program ended before.
+    pub returned: Option<(Monotonic, Outcome)>,
+}
+
+impl Operation {
+    /// The answer, if there was one.
+    pub fn response(&self) -> Option<&Response> {
+        self.returned.as_ref().and_then(|(_, outcome)| outcome.response())
+    }
+
+    /// Whether it certainly had no effect.
+    pub fn did_not_happen(&self) -> bool {
+        matches!(self.returned, Some((_, Outcome::DidNotHappen(_))))
+    }
+}
+
+/// All histories of a folder, ordered by their start. Files that hold no whole first line are left out: their
+/// program ended before it asked anything.
+pub fn read_folder(folder: &Path) -> Result<Vec<History>, HistoryError> {
+    let entries = fs::read_dir(folder).map_err(HistoryError::io("read the folder", folder))?;
+    let mut histories = vec![];
+    for entry in entries {
+        let path = entry.map_err(HistoryError::io("read the folder", folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            histories.extend(read_file(&path)?);
+        }
+    }
+    histories.sort_by_key(|history| (history.preamble.start, history.path.clone()));
+    refuse_two_boots(&histories)?;
+    Ok(histories)
+}
+
+fn refuse_two_boots(histories: &[History]) -> Result<(), HistoryError> {
+    let mut boots = histories.iter();
+    let Some(first) = boots.next() else { return Ok(()) };
+    match boots.find(|other| other.preamble.boot_id != first.preamble.boot_id) {
+        Some(other) => Err(HistoryError::TwoBoots { path: first.path.clone(), other: other.path.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// One history; none if not even its first line is whole.
+pub fn read_file(path: &Path) -> Result<Option<History>, HistoryError> {
+    let file = File::open(path).map_err(HistoryError::io("read", path))?;
+    read_lines(path, BufReader::with_capacity(1 << 16, file))
+}
+
+fn read_lines(path: &Path, mut lines: impl BufRead) -> Result<Option<History>, HistoryError> {
+    let mut line = Vec::new();
+    let mut history: Option<History> = None;
+    let mut open = HashMap::new();
+    for number in 1.. {
+        line.clear();
+        lines.read_until(b'\n', &mut line).map_err(HistoryError::io("read", path))?;
+        if line.pop() != Some(b'\n') {
+            break;
+        }
+        let malformed =
+            |detail: String| HistoryError::Malformed { path: path.to_owned(), line: number, detail };
+        let record = serde_json::from_slice(&line).map_err(|error| malformed(error.to_string()))?;
+        match (&mut history, record) {
+            (None, Record::History(preamble)) => history = Some(begin(path, preamble)?),
+            (None, _) => return Err(malformed("the first line must tell who recorded".to_owned())),
+            (Some(history), record) => take(history, &mut open, record).map_err(malformed)?,
+        }
+    }
+    Ok(history)
+}
+
+fn begin(path: &Path, preamble: Preamble) -> Result<History, HistoryError> {
+    if preamble.format_version != FORMAT_VERSION {
+        return Err(HistoryError::Version { path: path.to_owned(), found: preamble.format_version });
+    }
+    Ok(History { path: path.to_owned(), preamble, operations: vec![] })
+}
+
+/// Takes one record; `open` has the position of each call without return.
+fn take(
+    history: &mut History,
+    open: &mut HashMap<OperationId, usize>,
+    record: Record<'_>,
+) -> Result<(), String> {
+    match record {
+        Record::History(_) => Err("only the first line tells who recorded".to_owned()),
+        Record::Call(call) => {
+            if open.insert(call.operation, history.operations.len()).is_some() {
+                return Err(format!("operation {} is called twice", call.operation));
+            }
+            history.operations.push(Operation {
+                id: call.operation,
+                process: call.process,
+                member: call.member.into_owned(),
+                call: call.time,
+                request: call.request.into_owned(),
+                returned: None,
+            });
+            Ok(())
+        }
+        Record::Return(returned) => {
+            let position = open
+                .remove(&returned.operation)
+                .ok_or_else(|| format!("operation {} returns without a call", returned.operation))?;
+            history.operations[position].returned = Some((returned.time, returned.outcome.into_owned()));
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{borrow::Cow, io::Cursor};
+
+    use super::*;
+    use crate::{
+        history::{
+            record::{Call, Return},
+            writer::Writer,
+        },
+        operation::{Answer, Failure, Header, Put},
+    };
+
+    fn call(operation: u64, request: &Request) -> Record<'_> {
+        Record::Call(Call {
+            operation: OperationId(operation),
+            process: ProcessId(3),
+            time: Monotonic(operation * 10),
+            member: "etcd0".into(),
+            request: Cow::Borrowed(request),
+        })
+    }
+
+    fn write_three(folder: &Path) -> PathBuf {
+        let mut writer = Writer::create(folder, "test").unwrap();
+        let put = Request::Put(Put { key: "k".into(), value: "v".into(), ..Put::default() });
+        let outcomes = [
+            Outcome::Ok(crate::operation::Response {
+                header: Header::default(),
+                answer: Answer::Put { prev_kv: None },
+            }),
+            Outcome::Unknown(Failure { code: "unavailable".into(), message: "x".into() }),
+        ];
+        for (operation, outcome) in (1..).zip(&outcomes) {
+            writer.write(&call(operation, &put)).unwrap();
+            let outcome = Cow::Borrowed(outcome);
+            let returned =
+                Return { operation: OperationId(operation), time: Monotonic(operation * 10 + 5), outcome };
+            writer.write(&Record::Return(returned)).unwrap();
+        }
+        writer.write(&call(3, &put)).unwrap();
+        fs::read_dir(folder).unwrap().next().unwrap().unwrap().path()
+    }
+
+    /// What was written is read; a call without return has an open end.
+    #[test]
+    fn histories_survive_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        write_three(folder.path());
+        let histories = read_folder(folder.path()).unwrap();
+        let operations = &histories[0].operations;
+        assert_eq!(operations.len(), 3);
+        assert!(operations[0].response().is_some() && operations[2].returned.is_none());
+        assert!(matches!(operations[1].returned, Some((Monotonic(25), Outcome::Unknown(_)))));
+    }
+
+    /// Cut at any byte, a file still reads, and gives no more than its whole lines.
+    #[test]
+    fn a_torn_last_line_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write_three(folder.path());
+        let whole = fs::read(&path).unwrap();
+        for end in 0..whole.len() {
+            let read = read_lines(&path, Cursor::new(&whole[..end])).unwrap();
+            let lines = whole[..end].iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(read.map_or(0, |history| history.operations.len()), lines / 2);
+        }
+    }
+
+    /// A damaged line in the middle is an error that names the line.
+    #[test]
+    fn a_damaged_line_is_named() {
+        let read = |text: &str| {
+            let preamble = r#"{"history":{"format_version":1,"boot_id":"b","command":"c","host":"h","pid":1,"start":1,"start_unix_ns":1}}"#;
+            read_lines(Path::new("h.jsonl"), Cursor::new(format!("{preamble}\n{text}\n")))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(read("{\"call\":").starts_with("h.jsonl:2 is no record"));
+        assert!(
+            read(r#"{"return":{"operation":9,"time":1,"outcome":{"unknown":{"code":"","message":""}}}}"#)
+                .contains("without a call")
+        );
+        let other = read_lines(
+            Path::new("h.jsonl"),
+            Cursor::new(
+                "{\"history\":{\"format_version\":9,\"boot_id\":\"b\",\"command\":\"c\",\"host\":\"h\",\"pid\":1,\"start\":1,\"start_unix_ns\":1}}\n",
+            ),
+        );
+        assert!(matches!(other, Err(HistoryError::Version { found: 9, .. })));
+    }
+}

@@ -1,0 +1,349 @@
+//! Every property of the project: one function, one literal message, one SDK assertion each. In go comparisons,
+//! verdicts and outcomes, out go lines to the platform (or to `ANTITHESIS_SDK_LOCAL_OUTPUT`). It decides nothing.
+//!
+//! The SDK builds JSON at each numeric assertion but emits only the first pass, the first failure and each new
+//! extreme. [`Nearest`] keeps away the calls that would emit nothing, which are nearly all.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use antithesis_sdk::{
+    assert_always, assert_always_greater_than, assert_always_greater_than_or_equal_to, assert_sometimes,
+};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    operation::{Header, Outcome, Request},
+    revision::{Comparison, Relation, Rule},
+    types::Blob,
+};
+
+/// Messages of the sometimes properties that only faults bring about.
+pub const NEEDS_FAULTS: &[&str] = &["Client put requests can fail", "Client get requests can fail"];
+
+/// An answer whose revisions are judged: the evidence that goes with a comparison.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Answer<'a> {
+    /// The member asked.
+    pub member: &'a str,
+    /// What was asked.
+    pub request: &'a Request,
+    /// What the answer says of itself.
+    pub header: &'a Header,
+}
+
+#[derive(Serialize)]
+struct Details<'a> {
+    rule: String,
+    key: Option<&'a Blob>,
+    left: i64,
+    right: i64,
+    answer: Answer<'a>,
+}
+
+/// The smallest distance seen between the sides of a property's comparison.
+struct Nearest(AtomicI64);
+
+impl Nearest {
+    const fn new() -> Self {
+        Self(AtomicI64::new(i64::MAX))
+    }
+
+    /// Whether the SDK would emit something.
+    fn is_news(&self, comparison: &Comparison<'_>) -> bool {
+        let distance = comparison.left.saturating_sub(comparison.right);
+        !comparison.holds() || self.0.fetch_min(distance, Ordering::Relaxed) > distance
+    }
+}
+
+macro_rules! compared {
+    ($assert:ident, $message:literal, $comparison:expr, $answer:expr) => {{
+        static NEAREST: Nearest = Nearest::new();
+        let (comparison, answer) = ($comparison, $answer);
+        if NEAREST.is_news(comparison) {
+            let details = json!(Details::new(comparison, answer));
+            $assert!(comparison.left, comparison.right, $message, &details);
+        }
+    }};
+}
+
+macro_rules! holds {
+    ($message:literal, $comparison:expr, $answer:expr) => {{
+        let (comparison, answer) = ($comparison, $answer);
+        static SEEN: Nearest = Nearest::new();
+        if SEEN.is_news(comparison) {
+            assert_always!(comparison.holds(), $message, &Details::new(comparison, answer));
+        }
+    }};
+}
+
+impl<'a> Details<'a> {
+    fn new(comparison: &Comparison<'a>, answer: Answer<'a>) -> Self {
+        let Comparison { rule, left, right, key, .. } = *comparison;
+        Self { rule: format!("{rule:?}"), key, left, right, answer }
+    }
+}
+
+/// Asserts one comparison of the revision tracker.
+pub fn revisions_are_right(comparison: &Comparison<'_>, answer: Answer<'_>) {
+    match comparison.rule {
+        Rule::LinearizableRevision => linearizable_revision(comparison, answer),
+        Rule::WriteRevision => write_revision(comparison, answer),
+        Rule::MemberRevision => member_revision(comparison, answer),
+        Rule::RaftTerm => raft_term(comparison, answer),
+        Rule::OneCluster => one_cluster(comparison, answer),
+        Rule::SameMember | Rule::OtherMember => asked_member(comparison, answer),
+        Rule::ModRevision => mod_revision(comparison, answer),
+        Rule::CreateRevision => create_revision(comparison, answer),
+        Rule::Version => version(comparison, answer),
+        Rule::SameWrite | Rule::LaterWrite | Rule::NewGeneration => metadata_moves(comparison, answer),
+        Rule::KeyRevision => key_revision(comparison, answer),
+        Rule::DeletedCount => deleted_count(comparison, answer),
+    }
+}
+
+fn linearizable_revision(comparison: &Comparison<'_>, answer: Answer<'_>) {
+    compared!(
+        assert_always_greater_than_or_equal_to,
+        "A linearizable answer's revision is at least every revision answered before the request",
+        comparison,
+        answer
+    );
+}
+
+fn write_revision(comparison: &Comparison<'_>, answer: Answer<'_>) {
+    compared!(
+        assert_always_greater_than,
+        "A write's revision is greater than every revision answered before the request",
+        comparison,
+        answer
+    );
+}
+
+fn member_revision(comparison: &Comparison<'_>, answer: Answer<'_>) {
+    compared!(
+        assert_always_greater_than_or_equal_to,
+        "Serializable answers never go back on one connection to a member",
+        comparison,
+        answer
+    );
+}
+
+fn raft_term(comparison: &Comparison<'_>, answer: Answer<'_>) {
+    compared!(
+        assert_always_greater_than_or_equal_to,
+        "The Raft term never falls on one connection to a member",
+        comparison,
+        answer
+    );
+}
+
+fn mod_revision(comparison: &Comparison<'_>, answer: Answer<'_>) {
+    compared!(
+        assert_always_greater_than_or_equal_to,
+        "The store's revision is at least the mod_revision of each key in the answer",
+        comparison,
+        answer
+    );
+}
+
+fn create_revision(comparison: &Comparison<'_>, answer: Answer<'_>) {
+    compared!(
+        assert_always_greater_than_or_equal_to,
+        "A key's mod_revision is at least its create_revision",
+        comparison,
+        answer
+    );
+}
+
+fn one_cluster(comparison: &Comparison<'_>, answer: Answer<'_>) {
+    holds!("All answers come from one cluster", comparison, answer);
+}
+
+fn asked_member(comparison: &Comparison<'_>, answer: Answer<'_>) {
+    holds!("Each endpoint leads to one member of its own", comparison, answer);
+}
+
+fn version(comparison: &Comparison<'_>, answer: Answer<'_>) {
+    holds!("A key's version fits the revisions of its creation and last write", comparison, answer);
+}
+
+fn metadata_moves(comparison: &Comparison<'_>, answer: Answer<'_>) {
+    holds!("A key's metadata moves as its writes and deletes say", comparison, answer);
+}
+
+/// The left side must be greater where a delete or an absence is involved, so the sides are compared as they stand.
+fn key_revision(comparison: &Comparison<'_>, answer: Answer<'_>) {
+    let shifted = match comparison.relation {
+        Relation::Greater => Comparison { right: comparison.right + 1, relation: Relation::AtLeast, ..*comparison },
+        Relation::AtLeast | Relation::Equal => *comparison,
+    };
+    compared!(
+        assert_always_greater_than_or_equal_to,
+        "A read of a key reaches every write and delete of it that was answered before",
+        &shifted,
+        answer
+    );
+}
+
+fn deleted_count(comparison: &Comparison<'_>, answer: Answer<'_>) {
+    holds!("A delete counts the pairs that it gives back", comparison, answer);
+}
+
+/// Asserts what a put's or a get's outcome says about the client's chances.
+pub fn request_ended(request: &Request, outcome: &Outcome) {
+    let (succeeded, error) = match outcome {
+        Outcome::Ok(_) => (true, None),
+        Outcome::DidNotHappen(failure) | Outcome::Unknown(failure) => (false, Some(failure)),
+    };
+    match request {
+        Request::Put(_) => {
+            put_succeeds(succeeded, &error);
+            put_fails(!succeeded, &error);
+        }
+        Request::Range(_) => {
+            get_succeeds(succeeded, &error);
+            get_fails(!succeeded, &error);
+        }
+        Request::DeleteRange(_) | Request::Txn(_) | Request::Compact(_) => {}
+    }
+}
+
+fn put_succeeds(condition: bool, error: &impl Serialize) {
+    assert_sometimes!(condition, "Client can make successful put requests", &ErrorDetails { error });
+}
+
+fn put_fails(condition: bool, error: &impl Serialize) {
+    assert_sometimes!(condition, "Client put requests can fail", &ErrorDetails { error });
+}
+
+fn get_succeeds(condition: bool, error: &impl Serialize) {
+    assert_sometimes!(condition, "Client can make successful get requests", &ErrorDetails { error });
+}
+
+fn get_fails(condition: bool, error: &impl Serialize) {
+    assert_sometimes!(condition, "Client get requests can fail", &ErrorDetails { error });
+}
+
+#[derive(Serialize)]
+struct ErrorDetails<'a, E> {
+    error: &'a E,
+}
+
+/// Asserts that a read agrees with what was written; `mismatch` says how it does not.
+pub fn values_are_consistent(mismatch: Option<&impl Serialize>) {
+    assert_always!(mismatch.is_none(), "Database key values stay consistent", &MismatchDetails { mismatch });
+}
+
+#[derive(Serialize)]
+struct MismatchDetails<'a, M> {
+    mismatch: Option<&'a M>,
+}
+
+macro_rules! always {
+    ($(#[$doc:meta])* $name:ident, $message:literal) => {
+        $(#[$doc])*
+        pub fn $name(evidence: &[String]) {
+            assert_always!(evidence.is_empty(), $message, &Evidence { evidence });
+        }
+    };
+}
+
+macro_rules! sometimes {
+    ($(#[$doc:meta])* $name:ident, $message:literal) => {
+        $(#[$doc])*
+        pub fn $name(condition: bool) {
+            assert_sometimes!(condition, $message, &());
+        }
+    };
+}
+
+#[derive(Serialize)]
+struct Evidence<'a> {
+    evidence: &'a [String],
+}
+
+always! {
+    /// After a delete was answered, none of its keys is read.
+    deleted_keys_are_gone, "Deleted keys are gone"
+}
+always! {
+    /// The count and the pairs that a delete gives back are those that were there.
+    deletes_report_what_they_removed, "A delete reports exactly the pairs that it removed"
+}
+always! {
+    /// Keys outside a delete's range stay.
+    deletes_leave_other_keys_alone, "A delete leaves keys outside its range alone"
+}
+always! {
+    /// What a member has applied, by its own words, never becomes less while it is connected.
+    applied_index_never_falls, "A member's applied index never goes back on one connection"
+}
+always! {
+    /// No member says that its data is corrupt.
+    no_member_is_corrupt, "No member reports corrupt data"
+}
+always! {
+    /// Within the bound after faults have stopped, the cluster is healthy.
+    cluster_recovers, "The cluster becomes healthy once faults have stopped"
+}
+always! {
+    /// Same revision, same hash of the contents.
+    members_agree, "Recovered members agree on revision and content"
+}
+always! {
+    /// A write through any member is read through every other.
+    every_member_takes_writes, "Every recovered member takes a write that every other one reads"
+}
+always! {
+    /// No alarm stands.
+    no_alarm_stands, "No alarm stands once the cluster has recovered"
+}
+always! {
+    /// On each member, what was acknowledged is there, or something later is.
+    acknowledged_writes_are_kept, "Acknowledged writes are on every member at the end"
+}
+always! {
+    /// On each member, nothing exists that no one attempted to write.
+    nothing_is_made_up, "Everything on a member at the end was written by someone"
+}
+sometimes! {
+    /// The consistency check compared something across members.
+    read_elsewhere, "Keys are read through another member than they were written through"
+}
+sometimes! {
+    /// Serializable reads are among the reads.
+    read_serializable, "Serializable reads are answered"
+}
+sometimes! {
+    /// Overwriting is among the writes.
+    key_overwritten, "Keys are overwritten"
+}
+sometimes! {
+    /// Deleting is among the writes.
+    key_deleted, "Keys are deleted"
+}
+sometimes! {
+    /// The values are now and then large.
+    large_value_written, "Large values are written"
+}
+sometimes! {
+    /// The values are now and then empty.
+    empty_value_written, "Empty values are written"
+}
+sometimes! {
+    /// A range delete had something to remove.
+    many_keys_deleted, "A delete of a range removes several keys"
+}
+sometimes! {
+    /// The members could all be asked while drivers ran.
+    all_members_answered, "All members answer while drivers run"
+}
+sometimes! {
+    /// The recovery check compared hashes.
+    hashes_compared, "Content hashes of all members were compared at one revision"
+}
+sometimes! {
+    /// The final check had acknowledged writes to look for.
+    final_contents_checked, "Acknowledged writes were looked for on every member at the end"
+}
