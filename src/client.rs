@@ -142,9 +142,9 @@ impl Client {
     }
 
     /// What the member says of itself.
-    pub async fn status(&self) -> Result<pb::StatusResponse, CallError> {
+    pub async fn status(&self) -> Result<Answered<pb::StatusResponse>, CallError> {
         let mut stub = self.maintenance();
-        Ok(self.unary(pb::StatusRequest {}, |message| stub.status(message)).await?.message)
+        self.unary(pb::StatusRequest {}, |message| stub.status(message)).await
     }
 
     /// The hash of the store's content at a revision; 0 for the newest. Equal on members that have compacted alike.

@@ -175,7 +175,9 @@ fn metadata_moves(comparison: &Comparison<'_>, answer: Answer<'_>) {
 /// The left side must be greater where a delete or an absence is involved, so the sides are compared as they stand.
 fn key_revision(comparison: &Comparison<'_>, answer: Answer<'_>) {
     let shifted = match comparison.relation {
-        Relation::Greater => Comparison { right: comparison.right + 1, relation: Relation::AtLeast, ..*comparison },
+        Relation::Greater => {
+            Comparison { right: comparison.right + 1, relation: Relation::AtLeast, ..*comparison }
+        }
         Relation::AtLeast | Relation::Equal => *comparison,
     };
     compared!(

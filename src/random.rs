@@ -25,6 +25,9 @@ pub fn index(length: usize) -> usize {
 /// True with this probability (0.0 to 1.0).
 pub fn chance(probability: f64) -> bool {
     const STEPS: u32 = 1 << 24;
+    if probability <= 0.0 {
+        return false;
+    }
     let draw = u32::try_from(get_random() % u64::from(STEPS)).expect("below 2^24");
     f64::from(draw) < probability * f64::from(STEPS)
 }

@@ -7,7 +7,7 @@
 
 mod keys;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use self::keys::KeyFacts;
 use crate::{
@@ -87,6 +87,18 @@ impl Comparison<'_> {
     }
 }
 
+impl fmt::Display for Comparison<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let relation = match self.relation {
+            Relation::AtLeast => "is to be at least",
+            Relation::Greater => "is to be greater than",
+            Relation::Equal => "is to equal",
+        };
+        write!(f, "{:?}: {} {relation} {}", self.rule, self.left, self.right)?;
+        self.key.map_or(Ok(()), |key| write!(f, " for key {key}"))
+    }
+}
+
 /// Where comparisons go.
 pub type Judge<'j> = &'j mut dyn FnMut(Comparison<'_>);
 
@@ -117,16 +129,6 @@ pub struct RevisionTracker {
 }
 
 impl RevisionTracker {
-    /// A tracker that holds answers against a cluster known beforehand, if there is one.
-    pub fn new(cluster: Option<ClusterId>) -> Self {
-        Self { cluster, ..Self::default() }
-    }
-
-    /// The cluster, once an answer has named it.
-    pub fn cluster(&self) -> Option<ClusterId> {
-        self.cluster
-    }
-
     /// To be taken before the request leaves. `shared` is the greatest revision known to have returned anywhere.
     pub fn on_call(&self, member: usize, request: &Request, shared: Revision) -> Floor {
         let member = self.members.get(&member).copied().unwrap_or_default();

@@ -1,0 +1,27 @@
+//! All test commands of template `main` in one program: the one is run that the program is called as, by the name
+//! of its file or else by its first argument. What a command needs comes from the environment.
+
+use std::{env, path::PathBuf};
+
+use etcd_antithesis::{
+    commands::{self, COMMANDS},
+    exit::ExitStatus,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitStatus {
+    antithesis_sdk::antithesis_init();
+    let named = env::args_os().take(2).map(PathBuf::from);
+    let Some(command) = named.into_iter().find_map(|path| commands::by_path(&path)) else {
+        let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
+        eprintln!("error: call this program by the name of a test command: {}", names.join(", "));
+        return ExitStatus::Usage;
+    };
+    match command.run().await {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.exit_status()
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The test commands of template `main`, by name. In comes a name, out comes an exit status; what a command finds
+//! is asserted on the way. A command ends by itself, and a cluster that can't be reached while faults are on is
+//! weather, not a failure.
+
+mod anytime_check_members;
+mod eventually_cluster_recovers;
+mod finally_keys_are_consistent;
+mod first_record_baseline;
+mod parallel_driver_generate_traffic;
+mod serial_driver_delete_keys;
+mod whole_store;
+
+use std::{future::Future, path::Path, pin::Pin, sync::Arc};
+
+use crate::{
+    exit::ExitStatus,
+    traffic::session::{Session, SessionError},
+};
+
+type Run = fn(Arc<Session>) -> Pin<Box<dyn Future<Output = Result<ExitStatus, SessionError>>>>;
+
+/// A test command.
+pub struct Command {
+    /// The file name under which the platform finds it; its prefix says when it runs.
+    pub name: &'static str,
+    run: Run,
+}
+
+macro_rules! commands {
+    ($($name:ident),+ $(,)?) => {
+        /// All commands of the template.
+        pub const COMMANDS: &[Command] =
+            &[$(Command { name: stringify!($name), run: |session| Box::pin($name::run(session)) }),+];
+    };
+}
+
+commands! {
+    first_record_baseline,
+    parallel_driver_generate_traffic,
+    serial_driver_delete_keys,
+    anytime_check_members,
+    eventually_cluster_recovers,
+    finally_keys_are_consistent,
+}
+
+/// The command that a program called by this path is, if it is one.
+pub fn by_path(path: &Path) -> Option<&'static Command> {
+    let name = path.file_name()?.to_str()?;
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+impl Command {
+    /// Runs the command with the environment's settings to its end.
+    pub async fn run(&self) -> Result<ExitStatus, SessionError> {
+        let session = Session::open(self.name)?;
+        let status = (self.run)(Arc::clone(&session)).await?;
+        // A broken revision is a bug that was found, whatever the command itself was about.
+        Ok(if session.broken() > 0 { ExitStatus::Broken } else { status })
+    }
+}
+
+/// Broken if there is any evidence, which is printed.
+fn verdict(evidence: &[String]) -> ExitStatus {
+    evidence.iter().for_each(|sentence| eprintln!("broken: {sentence}"));
+    if evidence.is_empty() { ExitStatus::Holds } else { ExitStatus::Broken }
+}

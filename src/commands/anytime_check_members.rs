@@ -1,0 +1,80 @@
+//! While drivers run and faults are on: asks all members at once and asserts what may be asserted then. A member
+//! that does not answer is weather. Each round's reads go through the recorder and the revision tracker.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::verdict;
+use crate::{
+    client::Answered,
+    exit::ExitStatus,
+    health,
+    operation::{KeyRange, Range, Request},
+    properties,
+    proto::etcdserverpb::{AlarmType, StatusResponse},
+    random,
+    traffic::session::{Session, SessionError, Worker},
+    types::ConnectionId,
+};
+
+const BUDGET: Duration = Duration::from_secs(15);
+const DEADLINE: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
+    let until = Instant::now() + BUDGET;
+    let mut worker = session.worker(DEADLINE)?;
+    let clients: Vec<_> =
+        session.clients().iter().map(|client| client.clone().with_deadline(DEADLINE)).collect();
+    let mut applied = Applied::default();
+    let mut evidence = vec![];
+    let rounds = random::between(1, 20);
+    for _ in 0..rounds {
+        if Instant::now() >= until {
+            break;
+        }
+        let statuses = health::on_each(&clients, |client| async move { client.status().await }).await;
+        properties::all_members_answered(statuses.iter().all(Result::is_ok));
+        for (client, status) in clients.iter().zip(statuses) {
+            if let Ok(status) = status {
+                evidence.extend(judge(&client.endpoint().name, &status, &mut applied));
+            }
+        }
+        read_each(&mut worker, clients.len()).await?;
+        tokio::time::sleep(Duration::from_millis(random::between(0, 200))).await;
+    }
+    println!("{rounds} rounds over {} members", clients.len());
+    Ok(verdict(&evidence))
+}
+
+/// The greatest applied index that each connection has told.
+type Applied = HashMap<ConnectionId, u64>;
+
+fn judge(member: &str, status: &Answered<StatusResponse>, applied: &mut Applied) -> Vec<String> {
+    let before = applied.entry(status.connection).or_default();
+    let now = status.message.raft_applied_index;
+    let mut fell = vec![];
+    if now < *before {
+        fell.push(format!("{member}: applied index {now} after {before}"));
+    }
+    *before = now.max(*before);
+    properties::applied_index_never_falls(&fell);
+    let is_corrupt = |error: &&String| error.contains(AlarmType::Corrupt.as_str_name());
+    let corrupt: Vec<String> =
+        status.message.errors.iter().filter(is_corrupt).map(|error| format!("{member}: {error}")).collect();
+    properties::no_member_is_corrupt(&corrupt);
+    fell.extend(corrupt);
+    fell
+}
+
+async fn read_each(worker: &mut Worker, members: usize) -> Result<(), SessionError> {
+    for member in 0..members {
+        let serializable = random::chance(0.5);
+        let keys = KeyRange::everything();
+        let range = Range { keys, serializable, limit: 1, ..Range::default() };
+        worker.perform(member, &Request::Range(range)).await?;
+    }
+    Ok(())
+}

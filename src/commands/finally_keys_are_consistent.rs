@@ -1,0 +1,70 @@
+//! After every command has completed: reads the whole store through each member and holds it against all that was
+//! recorded. Runs alone, with faults off.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    verdict,
+    whole_store::{self, Unread},
+};
+use crate::{
+    check::final_state::{self, Contents},
+    exit::ExitStatus,
+    history::reader,
+    properties,
+    traffic::session::{Session, SessionError, Worker},
+    verdict::Verdict,
+};
+
+const WITHIN: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
+    let histories = reader::read_folder(session.folder())?;
+    let mut worker = session.worker(DEADLINE)?;
+    let contents = match read_members(&mut worker).await {
+        Ok(contents) => contents,
+        Err(Unread::History(error)) => return Err(error.into()),
+        Err(Unread::Failed(message)) => {
+            let evidence = [format!("no member could be read within {WITHIN:?}: {message}")];
+            properties::acknowledged_writes_are_kept(&evidence);
+            return Ok(verdict(&evidence));
+        }
+    };
+    let state = final_state::check(&histories, &contents);
+    println!("looked for {} acknowledged keys on {} members", state.looked_for, contents.len());
+    properties::final_contents_checked(state.looked_for > 0);
+    let mut evidence = vec![];
+    match state.acknowledged {
+        Verdict::Broken(lost) => {
+            properties::acknowledged_writes_are_kept(&lost);
+            evidence.extend(lost);
+        }
+        Verdict::Holds => properties::acknowledged_writes_are_kept(&[]),
+        Verdict::Undecided(reason) => println!("undecided: {reason}"),
+    }
+    match state.attempted {
+        Verdict::Broken(made_up) => {
+            properties::nothing_is_made_up(&made_up);
+            evidence.extend(made_up);
+        }
+        Verdict::Holds => properties::nothing_is_made_up(&[]),
+        Verdict::Undecided(reason) => println!("undecided: {reason}"),
+    }
+    Ok(verdict(&evidence))
+}
+
+/// Each member's pairs at one revision that is no older than any acknowledged write.
+async fn read_members(worker: &mut Worker) -> Result<Vec<Contents>, Unread> {
+    let until = Instant::now() + WITHIN;
+    let revision = whole_store::revision(worker, 0, until).await?;
+    let mut contents = vec![];
+    for member in 0..worker.session().clients().len() {
+        let kvs = whole_store::pairs(worker, member, revision, until).await?;
+        contents.push(Contents { member: worker.session().clients()[member].endpoint().name.clone(), kvs });
+    }
+    Ok(contents)
+}

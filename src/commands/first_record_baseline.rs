@@ -1,0 +1,47 @@
+//! Records what the store holds before the run: its revision and every pair, so that a store that is not empty
+//! can be tested. Runs alone, with faults off.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::whole_store::{self, Unread};
+use crate::{
+    exit::ExitStatus,
+    traffic::session::{Session, SessionError, Worker},
+};
+
+const WITHIN: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
+    let floor = session.revision_floor()?;
+    let mut worker = session.worker(DEADLINE)?;
+    match record(&mut worker).await {
+        Ok((revision, pairs)) if floor <= revision => {
+            println!("the store is at revision {revision} with {pairs} keys");
+            Ok(ExitStatus::Holds)
+        }
+        Ok((revision, _)) => {
+            eprintln!(
+                "error: the history folder has seen revision {floor}, but the store is at {revision}: \
+                 either the store went back, or the folder belongs to another cluster; use an empty folder for a new one"
+            );
+            Ok(ExitStatus::Broken)
+        }
+        Err(Unread::Failed(message)) => {
+            eprintln!("error: failed to read the store within {WITHIN:?}: {message}");
+            Ok(ExitStatus::Unreachable)
+        }
+        Err(Unread::History(error)) => Err(error.into()),
+    }
+}
+
+async fn record(worker: &mut Worker) -> Result<(crate::types::Revision, usize), Unread> {
+    let until = Instant::now() + WITHIN;
+    let member = worker.session().any_member();
+    let revision = whole_store::revision(worker, member, until).await?;
+    let pairs = whole_store::pairs(worker, member, revision, until).await?;
+    Ok((revision, pairs.len()))
+}

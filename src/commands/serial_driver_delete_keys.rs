@@ -1,0 +1,20 @@
+//! Deletes parts of a tree of keys of its own while faults are on, and compares.
+
+use std::sync::Arc;
+
+use crate::{
+    exit::ExitStatus,
+    traffic::{
+        deletes,
+        session::{Session, SessionError},
+    },
+};
+
+pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
+    let summary = deletes::run(&session).await?;
+    println!(
+        "{} deletes removed {} keys; {} requests without an answer, {} findings",
+        summary.deletes, summary.removed, summary.failed, summary.broken
+    );
+    Ok(if summary.broken > 0 { ExitStatus::Broken } else { ExitStatus::Holds })
+}

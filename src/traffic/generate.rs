@@ -1,0 +1,264 @@
+//! The workload of `parallel_driver_generate_traffic`: writes through random members, then reads every key through
+//! other ones and compares. In comes a plan drawn for this run, out goes a summary; what matters is asserted on
+//! the way. Failed requests are weather: they are recorded, and the keys concerned may then be either way.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+use super::session::{Session, Worker};
+use crate::{
+    history::HistoryError,
+    model::key_log::{Effect, KeyLog},
+    operation::{Answer, DeleteRange, KeyRange, Outcome, Put, Range, Request},
+    properties, random,
+    types::Blob,
+};
+
+/// No run of the command begins a request after this long.
+const BUDGET: Duration = Duration::from_secs(20);
+const KEY_CHARACTERS: usize = 16;
+const LARGE_AT_LEAST_BYTES: u64 = 64 << 10;
+const LARGE_AT_MOST_BYTES: u64 = 256 << 10;
+
+/// The swarm choices of one run: which actions there are at all, and how likely.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Writes of all workers together.
+    pub writes: u64,
+    /// Workers at once.
+    pub workers: u64,
+    /// Deadline of each request.
+    pub deadline: Duration,
+    /// Probability that a write goes to a key written before.
+    pub overwrite: f64,
+    /// Probability that it deletes that key instead.
+    pub delete: f64,
+    /// Probability of an empty value.
+    pub empty: f64,
+    /// Probability of a large value.
+    pub large: f64,
+    /// Probability that a read is serializable.
+    pub serializable: f64,
+    /// Probability of a read between writes.
+    pub read_early: f64,
+    /// Probability of a pause before a request.
+    pub pause: f64,
+}
+
+/// What one run did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Summary {
+    /// Writes answered.
+    pub written: u64,
+    /// Reads answered and compared.
+    pub compared: u64,
+    /// Requests without an answer.
+    pub failed: u64,
+    /// Reads that no order of the writes explains.
+    pub mismatches: u64,
+}
+
+impl Plan {
+    /// Draws the choices of a run.
+    pub fn draw() -> Self {
+        let often = || *random::choice(&[0.0, 0.02, 0.3, 0.95]);
+        let rarely = || *random::choice(&[0.0, 0.0, 0.02, 0.1]);
+        let most_workers = *random::choice(&[1, 4, 12, 32]);
+        Self {
+            writes: random::between(1, 100),
+            workers: random::between(1, most_workers),
+            deadline: Duration::from_millis(*random::choice(&[1000, 2000, 5000])),
+            overwrite: often(),
+            delete: *random::choice(&[0.0, 0.1, 0.3]),
+            empty: rarely(),
+            large: rarely(),
+            serializable: often(),
+            read_early: often(),
+            pause: rarely(),
+        }
+    }
+
+    /// One worker that puts new keys, then gets each: what is measured in docs/performance.md.
+    pub fn in_sequence(writes: u64) -> Self {
+        let (never, deadline) = (0.0, Duration::from_secs(5));
+        Self {
+            writes,
+            workers: 1,
+            deadline,
+            overwrite: never,
+            delete: never,
+            empty: never,
+            large: never,
+            serializable: never,
+            read_early: never,
+            pause: never,
+        }
+    }
+}
+
+/// Runs the plan to its end, or to the end of the time allowed.
+pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, HistoryError> {
+    let until = Instant::now() + BUDGET;
+    let plan = Arc::new(plan.clone());
+    let mut workers = JoinSet::new();
+    for number in 0..plan.workers {
+        let share = plan.writes / plan.workers + u64::from(number < plan.writes % plan.workers);
+        let writer = Writer {
+            worker: session.worker(plan.deadline)?,
+            plan: Arc::clone(&plan),
+            until,
+            prefix: random::alphanumeric(KEY_CHARACTERS),
+            keys: vec![],
+            summary: Summary::default(),
+        };
+        workers.spawn(writer.run(share));
+    }
+    let mut sum = Summary::default();
+    for summary in workers.join_all().await {
+        let summary = summary?;
+        sum.written += summary.written;
+        sum.compared += summary.compared;
+        sum.failed += summary.failed;
+        sum.mismatches += summary.mismatches;
+    }
+    Ok(sum)
+}
+
+/// A worker with the keys that are its own.
+struct Writer {
+    worker: Worker,
+    plan: Arc<Plan>,
+    until: Instant,
+    prefix: String,
+    keys: Vec<OwnKey>,
+    summary: Summary,
+}
+
+struct OwnKey {
+    key: Blob,
+    log: KeyLog,
+    /// The member that the last write went through.
+    written_through: usize,
+}
+
+impl Writer {
+    async fn run(mut self, writes: u64) -> Result<Summary, HistoryError> {
+        for _ in 0..writes {
+            self.write().await?;
+            if random::chance(self.plan.read_early) {
+                self.read(random::index(self.keys.len())).await?;
+            }
+        }
+        for position in 0..self.keys.len() {
+            self.read(position).await?;
+        }
+        Ok(self.summary)
+    }
+
+    async fn write(&mut self) -> Result<(), HistoryError> {
+        let again = !self.keys.is_empty() && random::chance(self.plan.overwrite);
+        let position = if again { random::index(self.keys.len()) } else { self.new_key() };
+        if again && random::chance(self.plan.delete) {
+            return self.delete(position).await;
+        }
+        let value = Blob::from(self.draw_value());
+        let request = Request::Put(Put {
+            key: self.keys[position].key.clone(),
+            value: value.clone(),
+            ..Put::default()
+        });
+        let Some(outcome) = self.perform_write(position, &request).await? else { return Ok(()) };
+        if outcome.response().is_some() {
+            properties::key_overwritten(again);
+            properties::empty_value_written(value.as_slice().is_empty());
+            properties::large_value_written(value.as_slice().len() as u64 >= LARGE_AT_LEAST_BYTES);
+        }
+        self.keys[position].log.learn(&outcome, Effect::Put(value));
+        Ok(())
+    }
+
+    async fn delete(&mut self, position: usize) -> Result<(), HistoryError> {
+        let keys = KeyRange::single(self.keys[position].key.clone());
+        let request = Request::DeleteRange(DeleteRange { keys, prev_kv: random::chance(0.5) });
+        let Some(outcome) = self.perform_write(position, &request).await? else { return Ok(()) };
+        if let Some(Answer::DeleteRange { deleted, .. }) = outcome.response().map(|response| &response.answer)
+        {
+            properties::key_deleted(*deleted > 0);
+        }
+        self.keys[position].log.learn(&outcome, Effect::Delete);
+        Ok(())
+    }
+
+    async fn perform_write(
+        &mut self,
+        position: usize,
+        request: &Request,
+    ) -> Result<Option<Outcome>, HistoryError> {
+        let member = self.worker.session().any_member();
+        self.keys[position].written_through = member;
+        let outcome = self.perform(member, request).await?;
+        self.summary.written +=
+            u64::from(outcome.as_ref().is_some_and(|outcome| outcome.response().is_some()));
+        Ok(outcome)
+    }
+
+    async fn read(&mut self, position: usize) -> Result<(), HistoryError> {
+        let serializable = random::chance(self.plan.serializable);
+        let through = self.keys[position].written_through;
+        let member = self.worker.session().another_member(through);
+        let keys = KeyRange::single(self.keys[position].key.clone());
+        let request = Request::Range(Range { keys, serializable, ..Range::default() });
+        let Some(outcome) = self.perform(member, &request).await? else { return Ok(()) };
+        let Some(response) = outcome.response() else { return Ok(()) };
+        let Answer::Range(answer) = &response.answer else { return Ok(()) };
+        let at = serializable.then_some(response.header.revision);
+        let own = &self.keys[position];
+        let mismatch = own.log.check(&own.key, answer.kvs.first(), at).err();
+        properties::values_are_consistent(mismatch.as_ref());
+        properties::read_elsewhere(member != through);
+        properties::read_serializable(serializable);
+        self.summary.compared += 1;
+        self.summary.mismatches += u64::from(mismatch.is_some());
+        Ok(())
+    }
+
+    /// Asks a member, unless the time allowed is over.
+    async fn perform(&mut self, member: usize, request: &Request) -> Result<Option<Outcome>, HistoryError> {
+        if Instant::now() >= self.until {
+            return Ok(None);
+        }
+        if random::chance(self.plan.pause) {
+            tokio::time::sleep(Duration::from_millis(random::between(1, 100))).await;
+        }
+        let outcome = self.worker.perform(member, request).await?;
+        if outcome.response().is_none() {
+            self.summary.failed += 1;
+            // A member that is down refuses at once; without a pause the run would be over before it is back.
+            tokio::time::sleep(Duration::from_millis(random::between(1, 50))).await;
+        }
+        Ok(Some(outcome))
+    }
+
+    fn new_key(&mut self) -> usize {
+        let key = format!("{}/{}", self.prefix, random::alphanumeric(KEY_CHARACTERS));
+        self.keys.push(OwnKey { key: key.into(), log: KeyLog::default(), written_through: 0 });
+        self.keys.len() - 1
+    }
+
+    fn draw_value(&mut self) -> String {
+        if random::chance(self.plan.empty) {
+            return String::new();
+        }
+        let mut value = self.worker.unique_value();
+        value += &random::alphanumeric(KEY_CHARACTERS);
+        if random::chance(self.plan.large) {
+            let length = random::between(LARGE_AT_LEAST_BYTES, LARGE_AT_MOST_BYTES);
+            value.extend(std::iter::repeat_n('x', usize::try_from(length).unwrap_or_default()));
+        }
+        value
+    }
+}

@@ -1,0 +1,183 @@
+//! What all workers of one command share: a client of each member, the recorder, the revision tracker and the
+//! counters of the history folder. In go operations of a worker, out come their outcomes, recorded and judged.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    client::{Client, tls::TlsError},
+    exit::ExitStatus,
+    history::{HistoryError, counters::Counters},
+    operation::{Outcome, Request},
+    properties, random,
+    recorder::Recorder,
+    revision::RevisionTracker,
+    settings::{self, Settings, SettingsError},
+    types::{ProcessId, Revision},
+};
+
+/// Why a command can't begin or go on. Nothing that a cluster under faults does is among it.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The environment is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The certificates are wrong.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The history can't be kept.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+}
+
+impl SessionError {
+    /// A wrong environment is the user's mistake, an unwritable history the surroundings' fault.
+    pub fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::Settings(_) | Self::Tls(_) => ExitStatus::Usage,
+            Self::History(_) => ExitStatus::Surroundings,
+        }
+    }
+}
+
+/// What the workers of a command share.
+#[derive(Debug)]
+pub struct Session {
+    clients: Vec<Client>,
+    recorder: Recorder,
+    counters: Counters,
+    tracker: Mutex<RevisionTracker>,
+    folder: PathBuf,
+    broken: AtomicU64,
+}
+
+impl Session {
+    /// Reads the environment and starts a history of this command; dials nobody yet.
+    pub fn open(command: &str) -> Result<Arc<Self>, SessionError> {
+        Self::with(&Settings::from_environment()?, &settings::history_folder()?, command)
+    }
+
+    /// The same with given settings and history folder.
+    pub fn with(settings: &Settings, folder: &Path, command: &str) -> Result<Arc<Self>, SessionError> {
+        let clients: Vec<Client> = settings
+            .endpoints
+            .iter()
+            .map(|endpoint| Client::new(endpoint, settings))
+            .collect::<Result<_, _>>()?;
+        let counters = Counters::open(folder)?;
+        let recorder = Recorder::create(folder, command)?;
+        Ok(Arc::new(Self {
+            clients,
+            recorder,
+            counters,
+            tracker: Mutex::default(),
+            folder: folder.to_owned(),
+            broken: AtomicU64::new(0),
+        }))
+    }
+
+    /// A client of each member, in the order of the endpoints; at least one.
+    pub fn clients(&self) -> &[Client] {
+        &self.clients
+    }
+
+    /// A member drawn at random.
+    pub fn any_member(&self) -> usize {
+        random::index(self.clients.len())
+    }
+
+    /// A member drawn at random among the others, if there are others.
+    pub fn another_member(&self, than: usize) -> usize {
+        match self.clients.len() {
+            1 => than,
+            members => (than + 1 + random::index(members - 1)) % members,
+        }
+    }
+
+    /// The history folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How many comparisons of the revision tracker did not hold.
+    pub fn broken(&self) -> u64 {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// The greatest revision that any command of the history folder was answered.
+    pub fn revision_floor(&self) -> Result<Revision, HistoryError> {
+        self.counters.revision_floor()
+    }
+
+    /// A worker with a process id of its own, whose requests have this deadline.
+    pub fn worker(self: &Arc<Self>, deadline: Duration) -> Result<Worker, HistoryError> {
+        let clients = self.clients.iter().map(|client| client.clone().with_deadline(deadline)).collect();
+        Ok(Worker {
+            session: Arc::clone(self),
+            clients,
+            process: self.counters.allocate_process()?,
+            written: 0,
+        })
+    }
+
+    fn tracker(&self) -> std::sync::MutexGuard<'_, RevisionTracker> {
+        self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A logical process: one operation at a time.
+#[derive(Debug)]
+pub struct Worker {
+    session: Arc<Session>,
+    clients: Vec<Client>,
+    process: ProcessId,
+    written: u64,
+}
+
+impl Worker {
+    /// What this worker shares with the others.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// The start of a value that no other write has: the process and a counter in it.
+    pub fn unique_value(&mut self) -> String {
+        self.written += 1;
+        format!("{}/{}/", self.process, self.written)
+    }
+
+    /// Asks a member, records, judges. After an outcome that nobody knows, the worker goes on under a fresh process
+    /// id, since the old request may still take effect.
+    pub async fn perform(&mut self, member: usize, request: &Request) -> Result<Outcome, HistoryError> {
+        let session = &self.session;
+        let floor = session.tracker().on_call(member, request, session.counters.revision_floor()?);
+        let client = &self.clients[member];
+        let (outcome, connection) = session.recorder.perform(self.process, client, request).await?;
+        if let (Outcome::Ok(response), Some(connection)) = (&outcome, connection) {
+            if response.header.revision > floor.revision {
+                session.counters.raise_revision_floor(response.header.revision)?;
+            }
+            let answer =
+                properties::Answer { member: &client.endpoint().name, request, header: &response.header };
+            let mut judge = |comparison: crate::revision::Comparison<'_>| {
+                properties::revisions_are_right(&comparison, answer);
+                if !comparison.holds() {
+                    session.broken.fetch_add(1, Ordering::Relaxed);
+                    eprintln!("broken: {comparison} in an answer of {}", answer.member);
+                }
+            };
+            session.tracker().on_return((member, connection), request, &floor, response, &mut judge);
+        }
+        properties::request_ended(request, &outcome);
+        if matches!(outcome, Outcome::Unknown(_)) {
+            self.process = session.counters.allocate_process()?;
+        }
+        Ok(outcome)
+    }
+}
