@@ -73,7 +73,7 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}:{})", self.name, self.host(), self.port())
+        write!(f, "{}:{}", self.uri.host().unwrap_or_default(), self.port())
     }
 }
 
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn an_empty_environment_means_etcdctls_default() {
         let settings = read(&[]).unwrap();
-        assert_eq!(settings.endpoints[0].to_string(), "127.0.0.1 (127.0.0.1:2379)");
+        assert_eq!(settings.endpoints[0].to_string(), "127.0.0.1:2379");
         assert!(settings.user.is_none() && settings.certificate.is_none());
     }
 
