@@ -47,7 +47,7 @@ provide() {
 
 make_base() {
   [ "$EUID" = 0 ] ||
-    give_up "a stand-in for $BASE needs root (debootstrap): run \`sudo $0\` once, or pull the image"
+    give_up "a stand-in for $BASE needs root (debootstrap): run \`sudo $0\` once and this again, or pull it"
   local mirror
   mirror=$(debian_mirror)
   find_debootstrap "$mirror"
@@ -109,8 +109,8 @@ find_debootstrap() {
   say "fetching debootstrap (it is not installed, and will not be)"
   mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$work/debootstrap"
   echo "deb [signed-by=$KEYRING] $1 $SUITE main" >"$work/apt/sources.list"
-  local apt=(apt-get -qq -o APT::Sandbox::User=root -o "Dir::Etc::sourcelist=$work/apt/sources.list"
-    -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$work/apt/lists" -o "Dir::Cache=$work/apt/cache")
+  local apt=(apt-get -qq -o APT::Sandbox::User=root -o APT::Update::Error-Mode=any
+    -o "Dir::Etc::sourcelist=$work/apt/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$work/apt/lists" -o "Dir::Cache=$work/apt/cache")
   (cd "$work/apt" && run_logged "$work/apt.log" "${apt[@]}" update &&
     run_logged "$work/apt.log" "${apt[@]}" download debootstrap)
   dpkg-deb -x "$work"/apt/debootstrap_*.deb "$work/debootstrap"
