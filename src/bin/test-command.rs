@@ -1,5 +1,6 @@
 //! All test commands of template `main` in one program: the one is run that the program is called as, by the name
-//! of its file or else by its first argument. What a command needs comes from the environment.
+//! of its file or else by its first argument. What a command needs comes from the environment. `--list` prints the
+//! names instead, for whoever makes the links.
 
 use std::{env, path::PathBuf};
 
@@ -11,6 +12,10 @@ use etcd_antithesis::{
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitStatus {
     antithesis_sdk::antithesis_init();
+    if env::args_os().nth(1).is_some_and(|argument| argument == "--list") {
+        COMMANDS.iter().for_each(|command| println!("{}", command.name));
+        return ExitStatus::Holds;
+    }
     let named = env::args_os().take(2).map(PathBuf::from);
     let Some(command) = named.into_iter().find_map(|path| commands::by_path(&path)) else {
         let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
