@@ -11,6 +11,7 @@ pub mod history;
 pub mod lab;
 pub mod model;
 pub mod operation;
+pub mod probe;
 pub mod properties;
 pub mod proto;
 pub mod random;

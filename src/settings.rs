@@ -120,7 +120,8 @@ impl Settings {
         Self::from_variables(|name| env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
-    fn from_variables(get: impl Fn(&'static str) -> Option<String>) -> Result<Self, SettingsError> {
+    /// The same from any other source of the variables' values.
+    pub fn from_variables(get: impl Fn(&'static str) -> Option<String>) -> Result<Self, SettingsError> {
         let endpoints = get("ETCDCTL_ENDPOINTS").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
         let duration = |variable, default| match get(variable) {
             None => Ok(default),

@@ -1,0 +1,50 @@
+//! Debugs etcd at the level of its protocol. Only wiring: arguments in, runtime up, text and exit status out.
+
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write as _},
+};
+
+use clap::Parser as _;
+use etcd_antithesis::{
+    exit::ExitStatus,
+    probe::{
+        arguments::Arguments,
+        commands::{self, Finished},
+        error::ProbeError,
+        table::Look,
+    },
+    report::text::Colour,
+};
+
+fn main() -> ExitStatus {
+    match run(Arguments::parse()) {
+        Ok(status) => status,
+        Err(error) => {
+            if error.status() != ExitStatus::Holds {
+                eprintln!("error: {error}");
+            }
+            error.status()
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitStatus, ProbeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(ProbeError::Runtime)?;
+    let Finished { answer, asides, status } = runtime.block_on(commands::run(arguments, look()))?;
+    eprint!("{asides}");
+    let mut out = io::stdout().lock();
+    out.write_all(answer.as_bytes()).and_then(|()| out.flush()).map_err(ProbeError::Write)?;
+    Ok(status)
+}
+
+/// Colours and lines as wide as the terminal, if it is one and wants them.
+fn look() -> Look {
+    let terminal = io::stdout().is_terminal();
+    let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    let colour = if terminal && !refused { Colour::On } else { Colour::Off };
+    let width = if terminal { comfy_table::Table::new().width() } else { None };
+    Look { colour, width }
+}

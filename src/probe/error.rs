@@ -1,0 +1,159 @@
+//! What can go wrong in the probe, in one line for people: what failed, where, and what to do; and the exit status
+//! that belongs to it. Words of servers pass through here before they reach a terminal, and are made harmless.
+
+use std::{io, path::PathBuf};
+
+use serde_json::{Value, json};
+use tonic::Code;
+
+use super::{
+    encoding::{EncodingError, escaped},
+    transaction::TransactionError,
+};
+use crate::{
+    client::{CallError, channel::NotSent, outcome::code_name, tls::TlsError},
+    exit::ExitStatus,
+    settings::{Endpoint, SettingsError},
+};
+
+/// Why the probe could not do what was asked, before any member was.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The flags or the environment.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A key or value.
+    #[error("{0}; leave --hex or --base64 out for text")]
+    Encoding(#[from] EncodingError),
+    /// The transaction's text.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
+    /// No endpoint has the name.
+    #[error("--member {name:?} is none of the members; choose all or one of: {known}")]
+    NoSuchMember {
+        /// As it was typed.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The input can't be read.
+    #[error("can't read {}: {source}", path.display())]
+    Read {
+        /// The file; `-` for the standard input.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The output can't be written.
+    #[error("can't write the output: {0}")]
+    Write(io::Error),
+    /// The runtime can't be started.
+    #[error("can't start: {0}")]
+    Runtime(io::Error),
+}
+
+impl ProbeError {
+    /// The exit status that belongs to it.
+    pub fn status(&self) -> ExitStatus {
+        match self {
+            Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitStatus::Holds,
+            Self::Write(_) | Self::Runtime(_) => ExitStatus::Surroundings,
+            _ => ExitStatus::Usage,
+        }
+    }
+}
+
+/// Why one member has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The answer can't be read.
+    #[error("the answer is no {message}: {why}")]
+    Garbage {
+        /// What it should have been.
+        message: String,
+        /// Where it goes wrong.
+        why: String,
+    },
+}
+
+impl AskError {
+    /// Whether the member was not reached, or fell silent.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Call(CallError::NotSent(_) | CallError::Deadline { .. } | CallError::Transport(_)) => true,
+            Self::Call(_) | Self::Garbage { .. } => false,
+        }
+    }
+
+    /// The reason alone, harmless on a terminal, on one line.
+    pub fn reason(&self) -> String {
+        escaped(self.to_string().as_bytes())
+    }
+
+    /// One line: the member, the reason and what to do.
+    pub fn line(&self, endpoint: &Endpoint) -> String {
+        let reason = self.reason();
+        let place = endpoint.to_string();
+        let place = if reason.contains(&place) { String::new() } else { format!("{place}: ") };
+        match self.advice(endpoint) {
+            Some(advice) => format!("{place}{reason}; {advice}"),
+            None => format!("{place}{reason}"),
+        }
+    }
+
+    /// The same for programs.
+    pub fn json(&self, endpoint: &Endpoint) -> Value {
+        let code = match self {
+            Self::Call(CallError::Status { code, .. }) => code_name(*code),
+            Self::Call(CallError::Deadline { .. }) => "deadline_exceeded",
+            Self::Call(CallError::NotSent(_) | CallError::Transport(_)) => "unavailable",
+            Self::Call(CallError::Malformed(_)) | Self::Garbage { .. } => "internal",
+        };
+        json!({ "code": code, "message": self.to_string(), "advice": self.advice(endpoint) })
+    }
+
+    fn advice(&self, endpoint: &Endpoint) -> Option<&'static str> {
+        const NO_ETCD: &str = "see with --wire whether an etcd listens there";
+        Some(match self {
+            Self::Call(CallError::NotSent(not_sent)) => match &**not_sent {
+                NotSent::Resolve { .. } => "check the host's name in --endpoints",
+                NotSent::Connect { .. } => "check --endpoints and whether the member runs",
+                NotSent::TimedOut { .. } => "check the network, or raise --dial-timeout",
+                NotSent::Http { .. } | NotSent::Closed { .. } => not_http(endpoint),
+                NotSent::Tls { .. } | NotSent::Authenticate { .. } => return None,
+            },
+            Self::Call(CallError::Deadline { .. }) => {
+                "see with status whether there is a leader, or raise --command-timeout"
+            }
+            Self::Call(CallError::Transport(_)) => not_http(endpoint),
+            Self::Call(CallError::Status { code: Code::Unauthenticated, .. }) => {
+                "check --user and its password"
+            }
+            Self::Call(CallError::Status { code: Code::PermissionDenied, .. }) => {
+                "ask as a user with that right, with --user"
+            }
+            Self::Call(CallError::Status { code: Code::InvalidArgument, message })
+                if message.contains("user name is empty") =>
+            {
+                "the cluster wants a user; give one with --user"
+            }
+            Self::Call(CallError::Status { code: Code::Unimplemented, .. } | CallError::Malformed(_))
+            | Self::Garbage { .. } => NO_ETCD,
+            Self::Call(CallError::Status { .. }) => return None,
+        })
+    }
+}
+
+fn not_http(endpoint: &Endpoint) -> &'static str {
+    if endpoint.is_tls() {
+        "see whether an etcd listens there"
+    } else {
+        "see whether an etcd listens there, and whether it wants https://"
+    }
+}

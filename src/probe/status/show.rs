@@ -1,0 +1,112 @@
+//! The members' state for people, as a table, and for programs, as JSON. In goes what each member said; how a
+//! table is drawn and what the words mean is decided elsewhere.
+
+use serde_json::{Map, Value, json as object};
+
+use super::{Member, Said, Verdict};
+use crate::{
+    probe::{encoding::escaped, table::SideBySide},
+    types::{ClusterId, MemberId},
+};
+
+const KIB: f64 = 1024.0;
+
+/// All members side by side.
+pub fn table(members: &[Member]) -> SideBySide {
+    let mut table = SideBySide::new(members.iter().map(|member| member.endpoint.name.clone()).collect());
+    let each = |value: &dyn Fn(&Said) -> String| -> Vec<Option<String>> {
+        members.iter().map(|member| member.said.as_ref().ok().map(value)).collect()
+    };
+    let leader = |said: &Said| leader(members, said.status.leader);
+    table.agreeing_row("cluster", each(&|said| ClusterId(said.header.cluster_id).to_string()));
+    table.row("member", each(&|said| MemberId(said.header.member_id).to_string()));
+    table.agreeing_row("version", each(&|said| escaped(said.status.version.as_bytes())));
+    table.agreeing_row("leader", each(&leader));
+    table.agreeing_row("term", each(&|said| said.status.raft_term.to_string()));
+    table.agreeing_row("learner", each(&|said| yes_or_no(said.status.is_learner)));
+    table.row("raft index", each(&|said| said.status.raft_index.to_string()));
+    table.row("applied index", each(&|said| said.status.raft_applied_index.to_string()));
+    table.agreeing_row("revision", each(&|said| said.header.revision.to_string()));
+    let hash = |value: &dyn Fn(&crate::proto::etcdserverpb::HashKvResponse) -> String| {
+        members.iter().map(|member| Some(value(member.hash.as_ref()?.as_ref().ok()?))).collect()
+    };
+    table.agreeing_row(&hash_label(members), hash(&|hash| format!("{:08x}", hash.hash)));
+    table.agreeing_row("compacted at", hash(&|hash| hash.compact_revision.to_string()));
+    table.row("db size", each(&|said| size(said.status.db_size)));
+    table.row("db in use", each(&|said| size(said.status.db_size_in_use)));
+    table.agreeing_row("errors", each(&errors));
+    table.row("round trip", each(&|said| format!("{:.2} ms", said.round_trip.as_secs_f64() * 1000.0)));
+    table
+}
+
+/// The hashes are of the newest revision that all have.
+fn hash_label(members: &[Member]) -> String {
+    let cluster = super::of_one_cluster(members);
+    let revision = cluster.iter().map(|(_, said)| said.header.revision).min();
+    revision.map_or("hash".to_owned(), |revision| format!("hash at {revision}"))
+}
+
+fn leader(members: &[Member], leader: u64) -> String {
+    let leads = |member: &&Member| member.said.as_ref().is_ok_and(|said| said.header.member_id == leader);
+    match members.iter().find(leads) {
+        _ if leader == 0 => "none".to_owned(),
+        Some(member) => member.endpoint.name.clone(),
+        None => MemberId(leader).to_string(),
+    }
+}
+
+fn errors(said: &Said) -> String {
+    if said.status.errors.is_empty() {
+        return "none".to_owned();
+    }
+    escaped(said.status.errors.join("; ").as_bytes())
+}
+
+fn yes_or_no(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+fn size(bytes: i64) -> String {
+    let kibibytes = bytes as f64 / KIB;
+    if kibibytes < KIB { format!("{kibibytes:.1} KiB") } else { format!("{:.1} MiB", kibibytes / KIB) }
+}
+
+/// All of it as one object.
+pub fn json(members: &[Member], verdict: &Verdict) -> Value {
+    let members: Map<String, Value> =
+        members.iter().map(|member| (member.endpoint.name.clone(), json_member(member))).collect();
+    object!({
+        "members": members,
+        "healthy": verdict.problems.is_empty(),
+        "problems": verdict.problems,
+        "notes": verdict.notes,
+    })
+}
+
+fn json_member(member: &Member) -> Value {
+    let Said { status, header, round_trip } = match &member.said {
+        Err(error) => return object!({ "error": error.json(&member.endpoint) }),
+        Ok(said) => said,
+    };
+    let hash = member.hash.as_ref().map(|hash| match hash {
+        Ok(hash) => object!({ "hash": hash.hash, "compact_revision": hash.compact_revision }),
+        Err(error) => object!({ "error": error.json(&member.endpoint) }),
+    });
+    object!({
+        "cluster_id": header.cluster_id,
+        "member_id": header.member_id,
+        "revision": header.revision,
+        "version": status.version,
+        "leader": status.leader,
+        "raft_term": status.raft_term,
+        "raft_index": status.raft_index,
+        "raft_applied_index": status.raft_applied_index,
+        "db_size": status.db_size,
+        "db_size_in_use": status.db_size_in_use,
+        "is_learner": status.is_learner,
+        "errors": status.errors,
+        "hash_kv": hash,
+        "round_trip_ms": round_trip.as_secs_f64() * 1000.0,
+    })
+}

@@ -1,0 +1,290 @@
+//! The conversation on the wire, for people. In go the events of a tape, out come lines: heads, gRPC frames with
+//! every field of their messages, trailers and times. Header values that are secrets are left out.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use prost_reflect::{MessageDescriptor, MethodDescriptor};
+use tonic::codegen::http::HeaderMap;
+
+use super::{
+    descriptors,
+    encoding::{escaped, to_hex},
+    tap::{Event, Passed, Way},
+    walk::{Content, Field, WireType, walk},
+};
+
+/// Flag and length.
+const FRAME_HEAD_BYTES: usize = 5;
+/// Headers whose values let their bearer in.
+const SECRET_HEADERS: [&str; 4] = ["authorization", "token", "cookie", "set-cookie"];
+
+/// All exchanges, one after the other.
+pub fn render(events: &[Event]) -> String {
+    let mut exchanges: BTreeMap<u64, Vec<&Event>> = BTreeMap::new();
+    for event in events {
+        exchanges.entry(event.exchange).or_default().push(event);
+    }
+    exchanges.values().map(|events| exchange(events)).collect()
+}
+
+fn exchange(events: &[&Event]) -> String {
+    let mut page = Page::default();
+    for event in events {
+        page.event(event);
+    }
+    page.times();
+    page.text
+}
+
+/// What is known while the events of one exchange go by.
+#[derive(Default)]
+struct Page {
+    text: String,
+    method: Option<MethodDescriptor>,
+    out: Frames,
+    back: Frames,
+    connected: Option<(Duration, bool)>,
+    first: Option<Duration>,
+    last: Option<Duration>,
+}
+
+impl Page {
+    fn line(&mut self, way: Way, words: &str) {
+        let arrow = if way == Way::Out { '>' } else { '<' };
+        writeln!(self.text, "{arrow} {words}").expect("a string takes all that is written to it");
+    }
+
+    fn event(&mut self, event: &Event) {
+        match &event.passed {
+            Passed::Asked(method, uri, headers) => {
+                self.method = descriptors::method(uri.path());
+                writeln!(self.text, "── {} {}", event.member, uri.path()).expect("a string takes all");
+                self.line(Way::Out, &format!("{method} {uri} HTTP/2"));
+                self.headers(Way::Out, headers);
+            }
+            Passed::Connected { new } => self.connected = Some((event.at, *new)),
+            Passed::Answered(status, headers) => {
+                self.passed_back(event.at);
+                self.line(Way::In, &format!("HTTP/2 {status}"));
+                self.headers(Way::In, headers);
+            }
+            Passed::Data(way, data) => self.data(*way, data, event.at),
+            Passed::Trailers(way, trailers) => {
+                self.passed_back(event.at);
+                self.line(*way, "trailers");
+                self.headers(*way, trailers);
+            }
+            Passed::End(way) => self.end(*way, event.at),
+            Passed::Failed(why) => {
+                let why = escaped(why.as_bytes());
+                writeln!(self.text, "! {} {why}", milliseconds(event.at)).expect("a string takes all");
+            }
+        }
+    }
+
+    fn passed_back(&mut self, at: Duration) {
+        self.first.get_or_insert(at);
+        self.last = Some(at);
+    }
+
+    fn headers(&mut self, way: Way, headers: &HeaderMap) {
+        for (name, value) in headers {
+            let value = if SECRET_HEADERS.contains(&name.as_str()) || value.is_sensitive() {
+                "(hidden)".to_owned()
+            } else {
+                escaped(value.as_bytes())
+            };
+            self.line(way, &format!("  {name}: {value}"));
+        }
+    }
+
+    fn data(&mut self, way: Way, data: &Bytes, at: Duration) {
+        let frames = if way == Way::Out { &mut self.out } else { &mut self.back };
+        let whole = frames.push(data);
+        if way == Way::In {
+            self.passed_back(at);
+        }
+        let method = self.method.clone();
+        let message = method.map(|method| if way == Way::Out { method.input() } else { method.output() });
+        for frame in whole {
+            self.frame(way, &frame, message.as_ref());
+        }
+    }
+
+    fn frame(&mut self, way: Way, frame: &Frame, message: Option<&MessageDescriptor>) {
+        let Frame { flag, message: bytes } = frame;
+        let name = message.map_or("an unknown message", MessageDescriptor::full_name);
+        let compression = match flag {
+            0 => "plain",
+            1 => "compressed",
+            _ => "no flag of gRPC",
+        };
+        self.line(way, &format!("frame: flag {flag} ({compression}), length {}, {name}", bytes.len()));
+        if *flag != 0 {
+            return self.line(way, &format!("  {}", to_hex(bytes)));
+        }
+        for line in annotate(bytes, message) {
+            self.line(way, &line);
+        }
+    }
+
+    fn end(&mut self, way: Way, at: Duration) {
+        if way == Way::In {
+            self.passed_back(at);
+        }
+        let frames = if way == Way::Out { &self.out } else { &self.back };
+        if !frames.rest.is_empty() {
+            let rest = to_hex(&frames.rest);
+            self.line(way, &format!("{} bytes of a frame that is cut off: {rest}", frames.rest.len()));
+        }
+    }
+
+    fn times(&mut self) {
+        let connected = match self.connected {
+            Some((at, true)) => format!("connected after {}", milliseconds(at)),
+            Some((_, false)) => "over the open connection".to_owned(),
+            None => "never connected".to_owned(),
+        };
+        let after = |at: Option<Duration>| at.map_or("never".to_owned(), milliseconds);
+        let (first, last) = (after(self.first), after(self.last));
+        writeln!(self.text, "── {connected}, first byte {first}, last {last}").expect("a string takes all");
+    }
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// One gRPC frame.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// 1 if the message is compressed, else 0.
+    pub flag: u8,
+    /// The message.
+    pub message: Bytes,
+}
+
+/// Cuts the bytes of a body into gRPC frames, in whatever pieces they come.
+#[derive(Debug, Default)]
+pub struct Frames {
+    /// What does not make a whole frame yet.
+    rest: BytesMut,
+}
+
+impl Frames {
+    /// Takes the next piece; gives the frames that it completes.
+    pub fn push(&mut self, piece: &[u8]) -> Vec<Frame> {
+        self.rest.extend_from_slice(piece);
+        let mut whole = vec![];
+        while let Some([flag, length @ ..]) = self.rest.first_chunk::<FRAME_HEAD_BYTES>() {
+            let (flag, length) = (*flag, u32::from_be_bytes(*length) as usize);
+            if self.rest.len() - FRAME_HEAD_BYTES < length {
+                break;
+            }
+            self.rest.advance(FRAME_HEAD_BYTES);
+            whole.push(Frame { flag, message: self.rest.split_to(length).freeze() });
+        }
+        whole
+    }
+}
+
+/// A message's bytes, a line for each field: offset, number, wire type, name and value; nested ones indented.
+pub fn annotate(bytes: &[u8], message: Option<&MessageDescriptor>) -> Vec<String> {
+    let walked = walk(bytes, message);
+    let mut lines = vec![];
+    annotate_fields(&walked, 0, &mut lines);
+    lines
+}
+
+fn annotate_fields(walked: &super::walk::Walk, depth: usize, lines: &mut Vec<String>) {
+    let indent = "  ".repeat(depth);
+    for field in &walked.fields {
+        lines.push(annotate_field(field, &indent));
+        if let Content::Nested(_, _, nested) = &field.content {
+            annotate_fields(nested, depth + 1, lines);
+        }
+    }
+    if let Some(stop) = &walked.stopped {
+        lines.push(format!(
+            "{:>6}  {indent}!! from here the bytes make no sense: {}",
+            stop.offset, stop.reason
+        ));
+    }
+}
+
+fn annotate_field(field: &Field, indent: &str) -> String {
+    let Field { offset, number, wire_type, name, content } = field;
+    let name = name.as_deref().unwrap_or("(unknown)");
+    let value = match content {
+        Content::Shown(value) => format!("= {value}"),
+        Content::Secret(length) => format!("= (hidden, {length} bytes)"),
+        Content::Nested(Some(message), length, _) => format!(": {message}, {length} bytes"),
+        Content::Nested(None, length, _) => format!(": a group, {length} bytes with its end"),
+    };
+    let wire_type: &str = WireType::name(*wire_type);
+    format!("{offset:>6}  {indent}{number} {wire_type} {name} {value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::proto::etcdserverpb as pb;
+
+    #[test]
+    fn frames_are_found_in_whatever_pieces_they_come() {
+        let body = b"\0\0\0\0\x02ab\0\0\0\0\0\x01\0\0\0\x01c\0\0";
+        for size in 1..=body.len() {
+            let mut frames = Frames::default();
+            let found: Vec<Frame> = body.chunks(size).flat_map(|piece| frames.push(piece)).collect();
+            let frame = |flag, message: &'static str| Frame { flag, message: message.into() };
+            assert_eq!(found, [frame(0, "ab"), frame(0, ""), frame(1, "c")], "in pieces of {size}");
+            assert_eq!(&frames.rest[..], b"\0\0");
+        }
+    }
+
+    #[test]
+    fn fields_are_lines_with_offset_number_type_name_and_value() {
+        let kv = crate::proto::mvccpb::KeyValue { key: "k".into(), mod_revision: 7, ..Default::default() };
+        let answer = pb::RangeResponse { kvs: vec![kv], count: 1, ..Default::default() };
+        let descriptor = descriptors::message("etcdserverpb.RangeResponse").unwrap();
+        assert_eq!(
+            annotate(&answer.encode_to_vec(), Some(&descriptor)),
+            [
+                "     0  2 LEN kvs : mvccpb.KeyValue, 5 bytes",
+                "     2    1 LEN key = \"k\" (1 bytes)",
+                "     5    3 VARINT mod_revision = 7",
+                "     7  4 VARINT count = 1",
+            ]
+        );
+    }
+
+    #[test]
+    fn secrets_in_headers_and_cut_frames_are_told_as_such() {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", "hush".parse().unwrap());
+        let event = |passed| Event { exchange: 0, member: "etcd0".to_owned(), at: Duration::ZERO, passed };
+        let text = render(&[
+            event(Passed::Asked("POST".parse().unwrap(), "/etcdserverpb.KV/Put".parse().unwrap(), headers)),
+            event(Passed::Data(Way::In, Bytes::from_static(b"\0\0\0"))),
+            event(Passed::End(Way::In)),
+            event(Passed::Failed("\x1b".to_owned())),
+        ]);
+        assert!(text.contains(">   authorization: (hidden)") && !text.contains("hush"), "{text}");
+        assert!(text.contains("3 bytes of a frame that is cut off: 000000"), "{text}");
+        assert!(text.contains("never connected") && !text.contains('\x1b'), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_lines_that_are_safe_on_a_terminal(bytes in any::<Vec<u8>>()) {
+            let descriptor = descriptors::message("etcdserverpb.TxnResponse").unwrap();
+            for line in annotate(&bytes, Some(&descriptor)) {
+                prop_assert!(!line.chars().any(char::is_control));
+            }
+        }
+    }
+}
