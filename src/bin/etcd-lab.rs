@@ -13,6 +13,7 @@ use etcd_antithesis::{
         run::{self, Options},
         workspace::ClusterKind,
     },
+    properties::NEEDS_FAULTS,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -153,6 +154,6 @@ fn options(options: CommonOptions) -> Options {
         duration: options.duration,
         seed: options.seed,
         keep: options.keep,
-        needs_faults: &[],
+        needs_faults: NEEDS_FAULTS,
     }
 }

@@ -63,7 +63,7 @@ fn exits_with_0(runs: &[&CommandRun]) -> Property {
     }
     match runs.iter().filter(|run| run.end == End::Exited(0)).count() {
         0 => property(message, Outcome::NotExercised, "no command ran to its end".to_owned(), None),
-        count => property(message, Outcome::Holds, format!("{count} runs"), None),
+        count => property(message, Outcome::Holds, format!("runs: {count}"), None),
     }
 }
 
@@ -99,7 +99,7 @@ fn succeeded_once(timelines: &[Ran], runs: &[&CommandRun]) -> Property {
         let reason = format!("had no time to end: {} (a longer --duration helps)", untried.join(", "));
         return property(message, Outcome::NotExercised, reason, None);
     }
-    property(message, Outcome::Holds, format!("{} commands", tried.len()), None)
+    property(message, Outcome::Holds, format!("commands: {}", tried.len()), None)
 }
 
 fn setup_once(setups: &[SetupCount]) -> Property {
@@ -118,7 +118,7 @@ fn setup_once(setups: &[SetupCount]) -> Property {
             let evidence = evidence(&format!("timeline-{timeline}/sdk"), json!({"count": count}));
             property(message, Outcome::Broken, String::new(), Some(evidence))
         }
-        None => property(message, Outcome::Holds, format!("{} timelines", services.len()), None),
+        None => property(message, Outcome::Holds, format!("timelines: {}", services.len()), None),
     }
 }
 

@@ -1,8 +1,6 @@
 //! One system under test, whichever of the two kinds it is: up, asked for its commands, and down again on
 //! every way out. The differences between containers and processes end here.
 
-use std::fmt::Write;
-
 use crate::{
     exit::ExitStatus,
     lab::{
@@ -201,9 +199,9 @@ impl Drop for UpCluster<'_> {
         if self.is_up
             && let Err(error) = self.take_down()
         {
-            let mut message = format!("failed to take the cluster down: {error}");
-            let _ = write!(message, "\nrun `etcd-lab down` when the cause is mended");
-            eprintln!("{message}");
+            eprintln!(
+                "failed to take the cluster down: {error}\nrun `etcd-lab down` when the cause is mended"
+            );
         }
     }
 }

@@ -239,7 +239,8 @@ impl ComposeCluster {
                 .map(|pid| format!("-{pid}"))
                 .collect();
             if !groups.is_empty() {
-                let script = format!("kill -KILL -- {}; true", groups.join(" "));
+                // No `--` before the groups: dash does not know it.
+                let script = format!("kill -KILL {} 2>/dev/null; true", groups.join(" "));
                 docker::run(&["docker", "exec", container, "sh", "-c", &script])?;
             }
         }

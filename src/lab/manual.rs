@@ -81,7 +81,8 @@ pub async fn test(options: &run::Options) -> Result<ExitStatus, LabError> {
     lab.progress.stage("Running the test commands");
     let plan = Plan { number: TIMELINE, seed, duration: options.duration, ending: Ending::Finally };
     let ran = timeline::run(&mut cluster, plan, context).await?;
-    let sources = evaluate::sources(TIMELINE, &folder.sdk(), &ran);
+    let foreign = options.cluster.templates.is_some();
+    let sources = evaluate::sources(TIMELINE, &folder.sdk(), &ran, foreign);
     let properties = run::judge(&[ran], &sources, options.needs_faults, &run)?;
     lab.progress.finish();
     Ok(run::report(&properties, &run))
@@ -117,12 +118,14 @@ pub async fn down() -> Result<ExitStatus, LabError> {
     let lab = Lab::open()?;
     let _lock = lab.workspace.lock()?;
     let state = lab.workspace.state()?;
+    let knows_containers = state.as_ref().is_some_and(|state| state.cluster == ClusterKind::Compose);
     if let Some(state) = state.filter(|state| state.cluster == ClusterKind::Processes) {
         end_lab(&state).await;
     }
-    if lab.project.has_sources() && docker::engine_answers().is_ok() {
+    // Containers that nobody wrote down are looked for as well, where that can be done.
+    if knows_containers || (lab.project.has_sources() && docker::engine_answers().is_ok()) {
         lab.progress.stage("Taking the containers down");
-        ComposeCluster::open(lab.project.root())?.down()?;
+        ComposeCluster::open(lab.project.sources()?)?.down()?;
     }
     lab.workspace.clear_state()?;
     lab.progress.finish();

@@ -3,27 +3,20 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::lab::{
-    cluster::Cluster,
-    compose::ComposeCluster,
-    docker,
-    error::LabError,
-    etcd_binary::{EtcdBinary, EtcdVersion},
-    local::{LocalCluster, Programs, make_template},
-    progress::Progress,
-    project::Project,
-    workspace::{ClusterKind, RunFolder, State, Workspace, WorkspaceError},
+use crate::{
+    commands::COMMANDS,
+    lab::{
+        cluster::Cluster,
+        compose::ComposeCluster,
+        docker,
+        error::LabError,
+        etcd_binary::{EtcdBinary, EtcdVersion},
+        local::{LocalCluster, Programs, make_template},
+        progress::Progress,
+        project::Project,
+        workspace::{ClusterKind, RunFolder, State, Workspace, WorkspaceError},
+    },
 };
-
-/// The commands of template `main`, which the client image carries under the same names.
-pub const COMMANDS: [&str; 6] = [
-    "first_record_baseline",
-    "parallel_driver_generate_traffic",
-    "serial_driver_delete_keys",
-    "anytime_check_members",
-    "eventually_cluster_recovers",
-    "finally_keys_are_consistent",
-];
 
 /// What the cluster is to be.
 #[derive(Debug, Clone, Default)]
@@ -129,7 +122,8 @@ async fn processes(
     progress.note(&format!("etcd {} ({})", etcd.version(), etcd.path().display()));
     let own_templates = workspace.folder().join("templates");
     if options.templates.is_none() {
-        make_template(&folder.join("test-command"), &COMMANDS, &own_templates)?;
+        let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
+        make_template(&folder.join("test-command"), &names, &own_templates)?;
     }
     let templates = options.templates.clone().unwrap_or(own_templates);
     let programs = Programs { health_checker: folder.join("health-checker"), templates };

@@ -90,7 +90,7 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     let judged = result.and_then(|(ran, sources)| judge(&ran, &sources, options.needs_faults, &run));
     lab.progress.finish();
     if judged.is_err() {
-        eprintln!("what was recorded is in {}", run.path().display());
+        eprintln!("no verdicts; what was recorded is in {}", run.path().display());
     }
     Ok(report(&judged?, &run))
 }
@@ -106,6 +106,7 @@ async fn timelines(
     let mut cluster =
         prepare::cluster(kind, &options.cluster, &lab.project, &lab.workspace, run, &lab.progress).await?;
     let mut seeds = StdRng::seed_from_u64(seed);
+    let foreign = options.cluster.templates.is_some();
     let (mut ran, mut sources) = (Vec::new(), Vec::new());
     for number in 1..=options.timelines {
         let folder = run.timeline(number)?;
@@ -113,7 +114,7 @@ async fn timelines(
         let plan = Plan { number, seed: seeds.r#gen(), duration: options.duration, ending };
         let keep = options.keep && number == options.timelines;
         let timeline = one_timeline(&mut cluster, plan, keep, options, lab, run, &folder, log).await?;
-        sources.extend(evaluate::sources(number, &folder.sdk(), &timeline));
+        sources.extend(evaluate::sources(number, &folder.sdk(), &timeline, foreign));
         ran.push(timeline);
     }
     Ok((ran, sources))

@@ -111,8 +111,10 @@ pub struct State {
 impl State {
     /// Whether the lab that brought it up still runs; its id may belong to another program by now.
     pub fn lab_is_alive(&self) -> bool {
-        let name = fs::read_to_string(format!("/proc/{}/comm", self.lab_pid));
-        name.is_ok_and(|name| name.trim() == "etcd-lab")
+        let process = PathBuf::from(format!("/proc/{}", self.lab_pid));
+        let is_lab = fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim() == "etcd-lab");
+        // One that has ended, but that nobody has waited for, has no arguments any more.
+        is_lab && fs::read(process.join("cmdline")).is_ok_and(|arguments| !arguments.is_empty())
     }
 
     /// Asks the lab that brought it up to end, as Ctrl-C does.

@@ -1,16 +1,20 @@
 //! The table of verdicts for a terminal or a plain file: what needs attention first, then the rest.
 //! Takes properties and a width, gives text; colours only where the caller asks for them.
 
-use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use comfy_table::{
+    Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, TableComponent, Width, presets,
+};
 
 use crate::report::property::{Counts, Evidence, Outcome, Property};
 
 /// The narrowest table that still reads.
 const MIN_WIDTH: u16 = 60;
+/// Properties are sentences; narrower than this they fall apart.
+const PROPERTY_WIDTH: u16 = 32;
 /// Evidence longer than this is cut: all of it stands in `verdicts.json`.
 const FAILURE_CHARS: usize = 240;
 /// The same for what is as it should be, which needs no more than a glance.
-const PASS_CHARS: usize = 50;
+const PASS_CHARS: usize = 40;
 
 /// Whether verdicts are coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +31,9 @@ pub fn verdict_table(properties: &[Property], width: u16, colour: Colour) -> Str
     sorted.sort_by_key(|property| (property.outcome, property.kind));
     let mut table = Table::new();
     table
-        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .load_preset(presets::NOTHING)
+        .set_style(TableComponent::HeaderLines, '─')
+        .set_style(TableComponent::MiddleHeaderIntersections, '─')
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(width.max(MIN_WIDTH))
         .set_header(["property", "kind", "verdict", "first evidence"]);
@@ -38,9 +44,11 @@ pub fn verdict_table(properties: &[Property], width: u16, colour: Colour) -> Str
     for property in sorted {
         table.add_row(row(property, colour));
     }
-    for (column, fixed) in [(1, 13), (2, 11)] {
+    let fixed = |width| ColumnConstraint::Absolute(Width::Fixed(width));
+    let constraints = [ColumnConstraint::LowerBoundary(Width::Fixed(PROPERTY_WIDTH)), fixed(11), fixed(11)];
+    for (column, constraint) in constraints.into_iter().enumerate() {
         if let Some(column) = table.column_mut(column) {
-            column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(fixed)));
+            column.set_constraint(constraint);
         }
     }
     format!("{}\n{}", table.trim_fmt(), Counts::of(properties))
