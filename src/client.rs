@@ -3,6 +3,7 @@
 //! so a response always belongs to a known member.
 
 pub mod channel;
+pub mod http2;
 pub mod outcome;
 pub mod tls;
 pub mod wire;

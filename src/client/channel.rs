@@ -14,9 +14,10 @@ use std::{
     time::Duration,
 };
 
-use hyper::{body::Incoming, client::conn::http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::{
     TlsConnector,
     rustls::{ClientConfig, pki_types::ServerName},
@@ -26,7 +27,10 @@ use tonic::{
     codegen::http::{HeaderValue, Request, Response, header::AUTHORIZATION},
 };
 
-use super::tls::{self, TlsError};
+use super::{
+    http2::{self, Incoming, Keepalive, SendError, Sender},
+    tls::{self, TlsError},
+};
 use crate::{
     proto::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient},
     settings::{Endpoint, Settings, User},
@@ -66,7 +70,7 @@ pub enum NotSent {
         /// The member.
         endpoint: Endpoint,
         /// HTTP's reason.
-        source: hyper::Error,
+        source: h2::Error,
     },
     /// The dial took too long.
     #[error("no connection to {endpoint} within {after:?}")]
@@ -92,7 +96,7 @@ pub enum NotSent {
         /// The member.
         endpoint: Endpoint,
         /// HTTP's reason.
-        source: hyper::Error,
+        source: h2::Error,
     },
 }
 
@@ -104,7 +108,10 @@ pub enum ChannelError {
     NotSent(Arc<NotSent>),
     /// It left, and the connection or stream broke before the answer's head came.
     #[error("the connection broke with the request under way: {0}")]
-    Broken(hyper::Error),
+    Broken(h2::Error),
+    /// Its own body failed; a part of it may have left.
+    #[error("the request's body failed: {0}")]
+    Body(tonic::Status),
 }
 
 impl From<NotSent> for ChannelError {
@@ -122,15 +129,14 @@ struct Shared {
     tls: Option<Arc<ClientConfig>>,
     user: Option<User>,
     dial_timeout: Duration,
-    keepalive_time: Duration,
-    keepalive_timeout: Duration,
+    keepalive: Keepalive,
     dialling: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    connection: Option<(ConnectionId, http2::SendRequest<Body>)>,
+    connection: Option<(ConnectionId, Sender)>,
     token: Option<HeaderValue>,
 }
 
@@ -138,7 +144,7 @@ struct State {
 #[derive(Clone)]
 struct Connection {
     id: ConnectionId,
-    sender: http2::SendRequest<Body>,
+    sender: Sender,
     shared: Arc<Shared>,
 }
 
@@ -153,8 +159,7 @@ impl Channel {
             tls,
             user: settings.user.clone(),
             dial_timeout: settings.dial_timeout,
-            keepalive_time: settings.keepalive_time,
-            keepalive_timeout: settings.keepalive_timeout,
+            keepalive: Keepalive { time: settings.keepalive_time, timeout: settings.keepalive_timeout },
             dialling: tokio::sync::Mutex::default(),
             state: Mutex::default(),
         })))
@@ -223,12 +228,12 @@ impl tower_service::Service<Request<Body>> for Connection {
 impl Connection {
     async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, ChannelError> {
         const UNAUTHENTICATED: &[u8] = b"16";
-        let answered = self.sender.try_send_request(request).await;
-        let mut response = answered.map_err(|mut failed| match failed.take_message() {
-            Some(_) => {
-                NotSent::Closed { endpoint: self.shared.endpoint.clone(), source: failed.into_error() }.into()
+        let mut response = self.sender.send(request).await.map_err(|error| match error {
+            SendError::NotSent(source) => {
+                NotSent::Closed { endpoint: self.shared.endpoint.clone(), source }.into()
             }
-            None => ChannelError::Broken(failed.into_error()),
+            SendError::Broken(error) => ChannelError::Broken(error),
+            SendError::Body(status) => ChannelError::Body(status),
         })?;
         if response.headers().get("grpc-status").is_some_and(|status| status == UNAUTHENTICATED) {
             self.shared.state().token = None;
@@ -285,30 +290,22 @@ async fn handshake(shared: &Arc<Shared>, stream: TcpStream) -> Result<Connection
     let endpoint = &shared.endpoint;
     // A failure to set it costs latency alone.
     let _ = stream.set_nodelay(true);
-    let Some(config) = &shared.tls else { return speak_http(shared, TokioIo::new(stream)).await };
+    let Some(config) = &shared.tls else { return speak_http(shared, stream).await };
     let failed = |source| NotSent::Tls { endpoint: endpoint.clone(), source };
     let name = ServerName::try_from(endpoint.host().to_owned())
         .map_err(|error| failed(std::io::Error::other(error)))?;
     let secured = TlsConnector::from(Arc::clone(config)).connect(name, stream).await.map_err(failed)?;
-    speak_http(shared, TokioIo::new(secured)).await
+    speak_http(shared, secured).await
 }
 
 async fn speak_http<S>(shared: &Arc<Shared>, stream: S) -> Result<Connection, NotSent>
 where
-    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    // Idle connections are not probed: a server of default settings takes that for abuse and ends them.
-    let (sender, driver) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(shared.keepalive_time)
-        .keep_alive_timeout(shared.keepalive_timeout)
-        .keep_alive_while_idle(false)
-        .handshake(stream)
+    let sender = http2::open(stream, shared.keepalive)
         .await
         .map_err(|source| NotSent::Http { endpoint: shared.endpoint.clone(), source })?;
-    // The driver's error also reaches every request on the connection, so nothing is lost here.
-    tokio::spawn(async move { driver.await.ok() });
     let id = ConnectionId(NEXT.fetch_add(1, Ordering::Relaxed));
     Ok(Connection { id, sender, shared: Arc::clone(shared) })
 }
