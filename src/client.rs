@@ -216,8 +216,9 @@ impl Client {
             request.metadata_mut().insert("hasleader", tonic::metadata::MetadataValue::from_static("true"));
         }
         let answered = tokio::time::timeout(self.deadline, send(request)).await;
-        let response =
-            answered.map_err(|_| CallError::Deadline { after: self.deadline })?.map_err(call_error)?;
+        let response = answered
+            .map_err(|_| CallError::Deadline { after: self.deadline })?
+            .map_err(|status| call_error(&status))?;
         let connection = response.extensions().get::<ConnectionId>().copied();
         let connection = connection.expect("the channel marks each answer with its connection");
         Ok(Answered { message: response.into_inner(), connection })
@@ -234,7 +235,7 @@ impl<T> Answered<T> {
 }
 
 /// Tells a status that the server sent from one that tonic made of an error of the channel.
-pub fn call_error(status: tonic::Status) -> CallError {
+pub fn call_error(status: &tonic::Status) -> CallError {
     let mut source = status.source();
     if source.is_none() {
         return CallError::Status { code: status.code(), message: status.message().to_owned() };

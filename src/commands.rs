@@ -61,6 +61,8 @@ impl Command {
 
 /// Broken if there is any evidence, which is printed.
 fn verdict(evidence: &[String]) -> ExitStatus {
-    evidence.iter().for_each(|sentence| eprintln!("broken: {sentence}"));
+    for sentence in evidence {
+        eprintln!("broken: {sentence}");
+    }
     if evidence.is_empty() { ExitStatus::Holds } else { ExitStatus::Broken }
 }

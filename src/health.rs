@@ -118,7 +118,9 @@ fn judge(statuses: &[Named<CallError>]) -> Result<Healthy, Vec<String>> {
             },
         }
     }
-    answered.iter().for_each(|(name, status, _)| problems.extend(problems_of_one(name, status)));
+    for (name, status, _) in &answered {
+        problems.extend(problems_of_one(name, status));
+    }
     problems.extend(problems_between(&answered));
     let leader = answered.iter().find(|(_, status, header)| status.leader == header.member_id);
     match (problems.is_empty(), leader, answered.first()) {

@@ -68,7 +68,6 @@ impl KeyRange {
 /// A read of one key or a range of keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[expect(clippy::struct_excessive_bools, reason = "the protocol's own independent flags")]
 pub struct Range {
     /// Which keys.
     pub keys: KeyRange,

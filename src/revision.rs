@@ -165,7 +165,7 @@ impl RevisionTracker {
         state.revision = state.revision.max(response.header.revision);
         state.term = state.term.max(response.header.term);
         self.check_answer(request, &response.answer, response.header.revision, judge);
-        self.check_key(request, floor, response, judge);
+        check_key(request, floor, response, judge);
     }
 
     fn check_identity(
@@ -203,7 +203,7 @@ impl RevisionTracker {
                 }
             }
             (Request::Put(put), Answer::Put { prev_kv }) => {
-                self.check_put(put, prev_kv.as_ref(), revision, judge)
+                self.check_put(put, prev_kv.as_ref(), revision, judge);
             }
             (Request::DeleteRange(delete), Answer::DeleteRange { deleted, prev_kvs }) => {
                 self.check_delete(delete, *deleted, prev_kvs, revision, judge);
@@ -264,16 +264,16 @@ impl RevisionTracker {
         compare(Rule::Version, kv.version.0, Relation::AtLeast, 1);
         self.keys.saw(kv, judge);
     }
+}
 
-    fn check_key(&self, request: &Request, floor: &Floor, response: &Response, judge: Judge<'_>) {
-        let (Request::Range(range), Answer::Range(answer), Some(expected)) =
-            (request, &response.answer, &floor.key)
-        else {
-            return;
-        };
-        if !range.serializable || response.header.revision >= expected.revision {
-            expected.check(&range.keys.key, answer.kvs.first(), response.header.revision, judge);
-        }
+fn check_key(request: &Request, floor: &Floor, response: &Response, judge: Judge<'_>) {
+    let (Request::Range(range), Answer::Range(answer), Some(expected)) =
+        (request, &response.answer, &floor.key)
+    else {
+        return;
+    };
+    if !range.serializable || response.header.revision >= expected.revision {
+        expected.check(&range.keys.key, answer.kvs.first(), response.header.revision, judge);
     }
 }
 

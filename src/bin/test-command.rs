@@ -13,13 +13,15 @@ use etcd_antithesis::{
 async fn main() -> ExitStatus {
     antithesis_sdk::antithesis_init();
     if env::args_os().nth(1).is_some_and(|argument| argument == "--list") {
-        COMMANDS.iter().for_each(|command| println!("{}", command.name));
+        for command in COMMANDS {
+            println!("{}", command.name);
+        }
         return ExitStatus::Holds;
     }
     let named = env::args_os().take(2).map(PathBuf::from);
     let Some(command) = named.into_iter().find_map(|path| commands::by_path(&path)) else {
-        let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
-        eprintln!("error: call this program by the name of a test command: {}", names.join(", "));
+        let known: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
+        eprintln!("error: call this program by the name of a test command: {}", known.join(", "));
         return ExitStatus::Usage;
     };
     match command.run().await {

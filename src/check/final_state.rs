@@ -201,15 +201,12 @@ mod tests {
         Request::Put(Put { key: key.into(), value: value.into(), ..Put::default() })
     }
 
-    fn ok(revision: i64, answer: Answer) -> Option<Outcome> {
-        Some(Outcome::Ok(Response {
-            header: Header { revision: Revision(revision), ..Header::default() },
-            answer,
-        }))
+    fn ok(revision: i64, answer: Answer) -> Outcome {
+        Outcome::Ok(Response { header: Header { revision: Revision(revision), ..Header::default() }, answer })
     }
 
     fn put_ok(revision: i64) -> Option<Outcome> {
-        ok(revision, Answer::Put { prev_kv: None })
+        Some(ok(revision, Answer::Put { prev_kv: None }))
     }
 
     fn delete_prefix(prefix: &str) -> Request {
@@ -229,7 +226,7 @@ mod tests {
         let request = Request::Range(Range { keys: KeyRange::everything(), ..Range::default() });
         history(
             BASELINE_COMMAND,
-            vec![(request, ok(4, Answer::Range(RangeAnswer { kvs, more: false, count: 1 })))],
+            vec![(request, Some(ok(4, Answer::Range(RangeAnswer { kvs, more: false, count: 1 }))))],
         )
     }
 
@@ -246,7 +243,7 @@ mod tests {
             vec![
                 (put("a/1", "x"), put_ok(5)),
                 (put("a/2", "y"), put_ok(6)),
-                (delete_prefix("a/"), ok(7, Answer::DeleteRange { deleted: 2, prev_kvs: vec![] })),
+                (delete_prefix("a/"), Some(ok(7, Answer::DeleteRange { deleted: 2, prev_kvs: vec![] }))),
                 (put("a/2", "z"), put_ok(8)),
                 (put("u", "maybe"), None),
                 (

@@ -35,7 +35,7 @@ pub enum TlsError {
         /// The parser's reason.
         detail: String,
     },
-    /// An https endpoint, no ETCDCTL_CACERT, and the system has no authorities either.
+    /// An https endpoint, no `ETCDCTL_CACERT`, and the system has no authorities either.
     #[error(
         "no certificate authorities: set ETCDCTL_CACERT to the PEM file of the one that signs the members"
     )]

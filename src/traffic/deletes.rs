@@ -150,11 +150,8 @@ impl Tree {
         for (key, log) in &self.logs {
             let pair = answer.kvs.iter().find(|kv| kv.key == *key);
             let Err(mismatch) = log.check(key, pair, None) else { continue };
-            if keys.contains(key) {
-                back.push(mismatch.to_string())
-            } else {
-                harmed.push(mismatch.to_string())
-            }
+            let evidence = if keys.contains(key) { &mut back } else { &mut harmed };
+            evidence.push(mismatch.to_string());
         }
         if acknowledged {
             properties::deleted_keys_are_gone(&back);
@@ -166,7 +163,9 @@ impl Tree {
     }
 
     fn note(&mut self, evidence: &[String]) {
-        evidence.iter().for_each(|sentence| eprintln!("broken: {sentence}"));
+        for sentence in evidence {
+            eprintln!("broken: {sentence}");
+        }
         self.summary.broken += evidence.len();
     }
 

@@ -1,0 +1,417 @@
+//! Runs the test commands and the health checker as the platform does, as processes with nothing but their
+//! environment, against real etcds: what they exit with, what they say, what they assert and what they record.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{healthy_cluster, temporary_folder};
+use etcd_antithesis::{history::reader, lab::processes::Cluster};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with a history folder and a file for the SDK's output, and the members to ask.
+struct Surroundings {
+    folder: TempDir,
+    endpoints: String,
+}
+
+impl Surroundings {
+    fn new(endpoints: &str) -> Self {
+        Self { folder: temporary_folder(), endpoints: endpoints.to_owned() }
+    }
+
+    fn history(&self) -> PathBuf {
+        self.folder.path().join("history")
+    }
+
+    fn sdk(&self) -> PathBuf {
+        self.folder.path().join("sdk.jsonl")
+    }
+
+    fn program(&self, path: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(path);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("ETCDCTL_ENDPOINTS", &self.endpoints)
+            .env("ETCD_ANTITHESIS_HISTORY", self.history())
+            .env("ANTITHESIS_SDK_LOCAL_OUTPUT", self.sdk())
+            .env("HEALTH_CHECKER_READY_FILE", self.folder.path().join("ready"));
+        command
+    }
+
+    fn command(&self, name: &str) -> Command {
+        self.program(env!("CARGO_BIN_EXE_test-command"), &[name])
+    }
+
+    fn run(&self, name: &str) -> Output {
+        self.command(name).output().unwrap()
+    }
+
+    /// Runs a command that must succeed, and returns what it printed.
+    fn succeeds(&self, name: &str) -> String {
+        let output = self.run(name);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{name}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+
+    /// The assertions that were reached: message and condition to the number of lines.
+    fn asserted(&self) -> BTreeMap<(String, bool), usize> {
+        let mut asserted = BTreeMap::new();
+        for line in self.sdk_lines() {
+            let assertion = &line["antithesis_assert"];
+            if assertion["hit"] == Value::Bool(true) {
+                let message = assertion["message"].as_str().unwrap().to_owned();
+                *asserted.entry((message, assertion["condition"].as_bool().unwrap())).or_default() += 1;
+            }
+        }
+        asserted
+    }
+
+    fn sdk_lines(&self) -> Vec<Value> {
+        fs::read_to_string(self.sdk())
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    fn holds(&self, message: &str) {
+        let asserted = self.asserted();
+        let has = |condition| asserted.contains_key(&(message.to_owned(), condition));
+        assert!(has(true), "{message} was never seen to hold");
+        assert!(!has(false), "{message} failed");
+    }
+
+    fn breaks(&self, message: &str) {
+        assert!(self.asserted().contains_key(&(message.to_owned(), false)), "{message} did not fail");
+    }
+}
+
+/// The exit code and what was said on stderr.
+fn failed(output: &Output) -> (i32, String) {
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn etcdctl(cluster: &Cluster, arguments: &[&str]) {
+    let binary = etcd_antithesis::lab::etcd_binary::EtcdBinary::locate(None).unwrap();
+    let output = Command::new(binary.path().with_file_name("etcdctl"))
+        .env("ETCDCTL_API", "3")
+        .args(["--endpoints", cluster.members()[0].endpoint()])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The whole template on a store with foreign keys, in the order of a timeline; every property that needs no faults
+/// is reached and holds, and the histories are well-formed.
+#[test]
+fn the_template_holds_on_an_honest_cluster() {
+    let cluster = healthy_cluster(3);
+    etcdctl(&cluster, &["put", "foreign/key", "of someone else"]);
+    let here = Surroundings::new(&cluster.endpoints());
+    assert!(here.succeeds("first_record_baseline").contains("at revision 2 with 1 keys"));
+    for _ in 0..15 {
+        here.succeeds("parallel_driver_generate_traffic");
+        here.succeeds("serial_driver_delete_keys");
+    }
+    here.succeeds("anytime_check_members");
+    here.succeeds("eventually_cluster_recovers");
+    let said = here.succeeds("finally_keys_are_consistent");
+    assert!(said.contains("acknowledged keys on 3 members"), "{said}");
+    let always: Vec<String> = here
+        .sdk_lines()
+        .iter()
+        .map(|line| &line["antithesis_assert"])
+        .filter(|assertion| assertion["display_type"] == "Always")
+        .map(|assertion| assertion["message"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(always.len() > 20);
+    for message in &always {
+        here.holds(message);
+    }
+    let histories = reader::read_folder(&here.history()).unwrap();
+    assert_eq!(histories.len(), 34);
+    assert!(
+        histories
+            .iter()
+            .flat_map(|history| &history.operations)
+            .all(|operation| operation.returned.is_some())
+    );
+}
+
+/// Many commands at once share one floor and one sequence of process ids.
+#[test]
+fn commands_run_beside_each_other() {
+    let cluster = healthy_cluster(3);
+    let here = Surroundings::new(&cluster.endpoints());
+    let children: Vec<Child> = (0..8)
+        .map(|_| here.command("parallel_driver_generate_traffic").stdout(Stdio::null()).spawn().unwrap())
+        .collect();
+    for child in children {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+    here.succeeds("finally_keys_are_consistent");
+    let histories = reader::read_folder(&here.history()).unwrap();
+    let of_file = |history: &reader::History| -> std::collections::BTreeSet<_> {
+        history.operations.iter().map(|operation| operation.process).collect()
+    };
+    let all: usize = histories.iter().map(|history| of_file(history).len()).sum();
+    let distinct: std::collections::BTreeSet<_> = histories.iter().flat_map(of_file).collect();
+    assert_eq!(distinct.len(), all, "a process id is in two files");
+}
+
+/// Commands that are killed at any moment leave histories that read, and nothing that is held against the cluster.
+#[test]
+fn killed_commands_leave_what_they_recorded() {
+    let cluster = healthy_cluster(3);
+    let here = Surroundings::new(&cluster.endpoints());
+    here.succeeds("first_record_baseline");
+    for n in 0..12 {
+        let mut child =
+            here.command("parallel_driver_generate_traffic").stdout(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(5 + n * 9));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    here.succeeds("finally_keys_are_consistent");
+    here.holds("Acknowledged writes are on every member at the end");
+    here.holds("Everything on a member at the end was written by someone");
+}
+
+/// A member that is killed and paused under traffic is weather: exit 0, requests that can fail, nothing lost.
+#[test]
+fn faults_are_weather() {
+    let cluster = healthy_cluster(3);
+    let here = Surroundings::new(&cluster.endpoints());
+    here.succeeds("first_record_baseline");
+    let until = Instant::now() + Duration::from_secs(12);
+    let mut turn = 0;
+    while Instant::now() < until {
+        let drivers: Vec<Child> = (0..3)
+            .map(|_| here.command("parallel_driver_generate_traffic").stdout(Stdio::null()).spawn().unwrap())
+            .collect();
+        let checker = here.command("anytime_check_members").stdout(Stdio::null()).spawn().unwrap();
+        let member = &cluster.members()[turn % 3];
+        thread::sleep(Duration::from_millis(100));
+        if turn.is_multiple_of(2) {
+            member.kill();
+            thread::sleep(Duration::from_millis(700));
+            member.start().unwrap();
+        } else {
+            member.pause().unwrap();
+            thread::sleep(Duration::from_millis(1500));
+            member.resume().unwrap();
+        }
+        for child in drivers.into_iter().chain([checker]) {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        turn += 1;
+    }
+    here.succeeds("eventually_cluster_recovers");
+    here.succeeds("finally_keys_are_consistent");
+    let asserted = here.asserted();
+    assert!(asserted.contains_key(&("Client put requests can fail".to_owned(), true)), "{asserted:?}");
+}
+
+/// A key changed behind the commands' back is found, and the command exits 1.
+#[test]
+fn a_key_that_nobody_wrote_is_found() {
+    let cluster = healthy_cluster(1);
+    let here = Surroundings::new(&cluster.endpoints());
+    here.succeeds("first_record_baseline");
+    here.succeeds("parallel_driver_generate_traffic");
+    etcdctl(&cluster, &["put", "made-up", "value"]);
+    let (code, said) = failed(&here.run("finally_keys_are_consistent"));
+    assert_eq!(code, 1);
+    assert!(said.contains("key made-up has value"), "{said}");
+    here.breaks("Everything on a member at the end was written by someone");
+}
+
+/// A store that was emptied behind the commands' back is found twice: as lost writes, and as a revision gone back.
+#[test]
+fn a_store_that_goes_back_is_found() {
+    let before = healthy_cluster(1);
+    let here = Surroundings::new(&before.endpoints());
+    here.succeeds("first_record_baseline");
+    while here.succeeds("parallel_driver_generate_traffic").starts_with("0 writes") {}
+    let after = healthy_cluster(1);
+    let there = Surroundings { endpoints: after.endpoints(), ..here };
+    let (code, said) = failed(&there.run("first_record_baseline"));
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("use an empty folder for a new one"), "{said}");
+    there.breaks("A linearizable answer's revision is at least every revision answered before the request");
+    let (code, said) = failed(&there.run("finally_keys_are_consistent"));
+    assert!(code == 1 && said.contains("expected p"), "{said}");
+    there.breaks("Acknowledged writes are on every member at the end");
+}
+
+/// Members of two clusters among the endpoints: every command says so.
+#[test]
+fn members_of_two_clusters_are_found() {
+    let (one, other) = (healthy_cluster(1), healthy_cluster(1));
+    let here = Surroundings::new(&format!("{},{}", one.endpoints(), other.endpoints()));
+    here.run("anytime_check_members");
+    here.run("anytime_check_members");
+    here.run("anytime_check_members");
+    let checker = Checker::start(&here);
+    let line = checker.line();
+    assert!(line.contains("not ready: ") && line.contains("members differ"), "{line}");
+}
+
+/// Wrong settings are one clear line and exit code 2; nothing is recorded.
+#[test]
+fn wrong_settings_are_told_at_once() {
+    let here = Surroundings::new("http://127.0.0.1:1");
+    let told = |variables: &[(&str, &str)], words: &str| {
+        for program in
+            [here.command("anytime_check_members"), here.program(env!("CARGO_BIN_EXE_health-checker"), &[])]
+        {
+            let mut program = program;
+            let (code, said) = failed(&program.envs(variables.iter().copied()).output().unwrap());
+            assert_eq!(code, 2, "{said}");
+            assert!(
+                said.starts_with("error: ") && said.contains(words) && said.lines().count() == 1,
+                "{said}"
+            );
+        }
+    };
+    told(&[("ETCDCTL_ENDPOINTS", "http://etcd0")], "has no port");
+    told(&[("ETCDCTL_CERT", "c.pem")], "ETCDCTL_KEY is not set");
+    told(&[("ETCDCTL_USER", "root")], "has no password");
+    let unreadable = [("ETCDCTL_ENDPOINTS", "https://h:1"), ("ETCDCTL_CACERT", "/nowhere/ca.pem")];
+    told(&unreadable, "can't read /nowhere/ca.pem");
+    let (code, said) = failed(
+        &here.command("anytime_check_members").env_remove("ETCD_ANTITHESIS_HISTORY").output().unwrap(),
+    );
+    assert!(code == 2 && said.contains("ETCD_ANTITHESIS_HISTORY is not set"), "{said}");
+    let (code, said) = failed(&here.command("no_such_command").output().unwrap());
+    assert!(code == 2 && said.contains("parallel_driver_generate_traffic"), "{said}");
+    assert!(!here.history().exists());
+}
+
+/// A history that can't be kept is exit code 3, before anything is asked of the cluster.
+#[test]
+fn a_history_that_cannot_be_kept_is_told() {
+    let here = Surroundings::new("http://127.0.0.1:1");
+    fs::write(here.history(), "a file where the folder is to be").unwrap();
+    let (code, said) = failed(&here.run("parallel_driver_generate_traffic"));
+    assert!(code == 3 && said.contains(here.history().to_str().unwrap()), "{said}");
+    fs::remove_file(here.history()).unwrap();
+    fs::create_dir(here.history()).unwrap();
+    fs::write(here.history().join("counters"), "not the counters").unwrap();
+    let (code, said) = failed(&here.run("parallel_driver_generate_traffic"));
+    assert!(code == 3 && said.contains("not the counters' file"), "{said}");
+}
+
+/// A disk that fills up ends the command with exit code 3; what was recorded before still reads.
+#[test]
+fn a_full_disk_loses_nothing_recorded() {
+    let cluster = healthy_cluster(1);
+    let here = Surroundings::new(&cluster.endpoints());
+    let kept = here.folder.path().join("kept");
+    fs::create_dir_all(here.history()).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=64k none {history} || exit 99
+         status=0; n=0
+         while [ $status = 0 ] && [ $n -lt 20 ]; do {command} parallel_driver_generate_traffic; status=$?; n=$((n+1)); done
+         cp -r {history} {kept}; exit $status",
+        history = here.history().display(),
+        command = env!("CARGO_BIN_EXE_test-command"),
+        kept = kept.display(),
+    );
+    let mut shell = here.program("unshare", &["--map-root-user", "--mount", "sh", "-c", &script]);
+    let output = shell.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output().unwrap();
+    let (code, said) = failed(&output);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("No space left on device") && said.contains("has space left"), "{said}");
+    let histories = reader::read_folder(&kept).unwrap();
+    assert!(histories.iter().map(|history| history.operations.len()).sum::<usize>() > 10);
+}
+
+/// Nobody listens: the drivers take it for weather.
+#[test]
+fn an_unreachable_cluster_is_weather_to_drivers() {
+    let here = Surroundings::new("http://127.0.0.1:1,http://127.0.0.1:2");
+    here.succeeds("anytime_check_members");
+    here.succeeds("serial_driver_delete_keys");
+    here.succeeds("parallel_driver_generate_traffic");
+    assert!(here.asserted().contains_key(&("Client put requests can fail".to_owned(), true)));
+}
+
+/// A health checker whose lines are read one by one; ended with the value.
+struct Checker {
+    child: Child,
+}
+
+impl Checker {
+    fn start(here: &Surroundings) -> Self {
+        let mut command = here.program(env!("CARGO_BIN_EXE_health-checker"), &[]);
+        Self { child: command.stdout(Stdio::piped()).spawn().unwrap() }
+    }
+
+    fn line(mut self) -> String {
+        let mut line = String::new();
+        BufReader::new(self.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        line
+    }
+}
+
+impl Drop for Checker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn setups(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line.get("antithesis_setup").is_some()).collect()
+}
+
+/// While a member is missing the health checker says which and why; when it is back, setup-complete comes once,
+/// with the members, and the checker stays.
+#[test]
+fn the_health_checker_waits_and_says_so_once() {
+    let cluster = healthy_cluster(3);
+    cluster.members()[2].kill();
+    let here = Surroundings::new(&cluster.endpoints());
+    let ready = here.folder.path().join("ready");
+    fs::write(&ready, "of an earlier start").unwrap();
+    let mut checker = Checker::start(&here);
+    let mut lines = BufReader::new(checker.child.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.starts_with("not ready: ") && first.contains("can't connect to 127.0.0.1:"), "{first}");
+    assert!(!ready.exists() && setups(&here.sdk()).is_empty());
+    cluster.members()[2].start().unwrap();
+    let last = lines.map(Result::unwrap).find(|line| line.contains("the cluster is healthy")).unwrap();
+    assert!(last.contains("leader 127.0.0.1:"), "{last}");
+    thread::sleep(Duration::from_millis(500));
+    assert!(ready.exists() && checker.child.try_wait().unwrap().is_none());
+    let setups = setups(&here.sdk());
+    assert_eq!(setups.len(), 1);
+    let setup = &setups[0]["antithesis_setup"];
+    assert_eq!(setup["status"], "complete");
+    assert_eq!(setup["details"]["Message"], "ETCD cluster is healthy");
+    assert_eq!(setup["details"]["members"].as_array().unwrap().len(), 3);
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&checker.child),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    assert_eq!(checker.child.wait().unwrap().code(), Some(0));
+}
