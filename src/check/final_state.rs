@@ -205,8 +205,8 @@ mod tests {
         Outcome::Ok(Response { header: Header { revision: Revision(revision), ..Header::default() }, answer })
     }
 
-    fn put_ok(revision: i64) -> Option<Outcome> {
-        Some(ok(revision, Answer::Put { prev_kv: None }))
+    fn put_ok(revision: i64) -> Outcome {
+        ok(revision, Answer::Put { prev_kv: None })
     }
 
     fn delete_prefix(prefix: &str) -> Request {
@@ -241,10 +241,10 @@ mod tests {
         let run = history(
             "driver",
             vec![
-                (put("a/1", "x"), put_ok(5)),
-                (put("a/2", "y"), put_ok(6)),
+                (put("a/1", "x"), Some(put_ok(5))),
+                (put("a/2", "y"), Some(put_ok(6))),
                 (delete_prefix("a/"), Some(ok(7, Answer::DeleteRange { deleted: 2, prev_kvs: vec![] }))),
-                (put("a/2", "z"), put_ok(8)),
+                (put("a/2", "z"), Some(put_ok(8))),
                 (put("u", "maybe"), None),
                 (
                     put("d", "lost"),
@@ -270,7 +270,7 @@ mod tests {
     /// Without a baseline, a key that nobody wrote is no proof.
     #[test]
     fn without_baseline_foreign_keys_are_undecided() {
-        let run = history("driver", vec![(put("a", "x"), put_ok(5))]);
+        let run = history("driver", vec![(put("a", "x"), Some(put_ok(5)))]);
         let contents = Contents { member: "etcd0".into(), kvs: vec![pair("a", "x", 5), pair("f", "?", 9)] };
         assert!(matches!(check(&[run], &[contents]).attempted, Verdict::Undecided(_)));
     }

@@ -13,9 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::client::http2::Incoming;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use tonic::{
     body::Body,
     codegen::http::{HeaderMap, Method, Request, Response, StatusCode, Uri},
