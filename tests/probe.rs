@@ -16,7 +16,7 @@ use std::{
 use common::{certificates::Authority, healthy_cluster, healthy_cluster_of, temporary_folder};
 use etcd_antithesis::{
     lab::{
-        etcd_binary::EtcdBinary,
+        etcd_binary::{EtcdBinary, EtcdVersion},
         processes::{Cluster, Member},
     },
     probe::encoding::to_hex,
@@ -117,7 +117,12 @@ fn status_shows_a_healthy_cluster_and_what_is_wrong_with_a_broken_one() {
     let probe = Probe::of(&cluster);
     let ran = probe.ok(&["status"]);
     assert_eq!(cells(&ran.out, "version").len(), 3, "{}", ran.out);
-    assert!(ran.out.contains("\nhealthy (3 asked)") && !ran.out.contains(['*', '\u{1b}']), "{}", ran.out);
+    assert!(
+        ran.out.contains("\nhealthy: all 3 members answer, one leader (")
+            && !ran.out.contains(['*', '\u{1b}']),
+        "{}",
+        ran.out
+    );
     let status = probe.ok(&["status", "-o", "json"]).json();
     assert_eq!(status["healthy"], json!(true));
     let members: Vec<&Value> = status["members"].as_object().unwrap().values().collect();
@@ -325,15 +330,17 @@ fn users_are_let_in_by_password_and_passwords_are_not_shown() {
     }
     let ran = probe.with(&["--user=root:hush hush", "--wire"]).ok(&["put", "k", "v"]);
     assert!(!format!("{ran:?}").contains("hush"), "{ran:?}");
+    assert!(ran.err.contains("not shown: ") && !ran.err.contains("authorization: "), "{}", ran.err);
     probe.run(&["range", "k"]).fails(1, &["user name is empty", "--user"]);
     let ran = probe.with(&["--user=root:wrong"]).run(&["range", "k"]);
     ran.fails(2, &["root", "authentication failed", "ETCDCTL_USER"]);
     assert!(!ran.err.contains("wrong"), "{ran:?}");
+    assert_eq!(probe.with(&["--user=root:wrong"]).run(&["status"]).code, 2);
     probe.with(&["--user=root"]).run(&["range", "k"]).fails(2, &["ETCDCTL_PASSWORD"]);
     let ran = probe.with(&["--user=root", "--password=hush hush"]).run(&["range", "k"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     let ran = probe.with(&["--user=root:hush hush"]).ok(&["status"]);
-    assert!(ran.out.contains("healthy (1 asked)"), "{}", ran.out);
+    assert!(ran.out.contains("\nhealthy: the member answers"), "{}", ran.out);
 }
 
 #[test]
@@ -383,6 +390,24 @@ fn what_speaks_no_http2_is_an_error_that_says_so() {
     let silent = server.join().unwrap();
     probe.run(&["range", "a"]).fails(4, &["within 500ms"]);
     drop(silent);
+}
+
+#[test]
+fn every_packaged_version_is_understood() {
+    for version in EtcdVersion::PACKAGED {
+        let cluster = healthy_cluster_of(&EtcdBinary::fetch(version).unwrap(), 1, |_| {});
+        let probe = Probe::of(&cluster);
+        let written = probe.ok(&["txn", "put k v; range k", "--wire"]);
+        assert!(
+            !written.err.contains("(unknown)") && !written.err.contains("!!"),
+            "{version}: {}",
+            written.err
+        );
+        let ran = probe.ok(&["status", "--wire"]);
+        assert_eq!(cells(&ran.out, "version"), [version.to_string()]);
+        assert!(!ran.err.contains("!!"), "{version}: {}", ran.err);
+        assert_eq!(probe.ok(&["hash", "-o=json"]).answer()["header"]["revision"], json!(2), "{version}");
+    }
 }
 
 #[test]

@@ -33,7 +33,8 @@ fn run(arguments: Arguments) -> Result<ExitStatus, ProbeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ProbeError::Runtime)?;
     let Finished { answer, asides, status } = runtime.block_on(commands::run(arguments, look()))?;
-    eprint!("{asides}");
+    // Where nobody listens for errors, the answer still goes out.
+    let _ = io::stderr().write_all(asides.as_bytes());
     let mut out = io::stdout().lock();
     out.write_all(answer.as_bytes()).and_then(|()| out.flush()).map_err(ProbeError::Write)?;
     Ok(status)

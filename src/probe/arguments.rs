@@ -25,6 +25,8 @@ Examples:
   etcd-probe txn 'if version(a) = 0 then put a 1; range b else range a'
 
 Answers go to the standard output; errors and what --wire shows go to the standard error.
+In tables, a * (in colour: red) marks what differs from what most members say; writes sent to several members
+have revisions of their own, so that these differ in a healthy cluster, too.
 
 Exit codes:
   0  every member that was asked answered, and status or hash found the cluster healthy
@@ -114,8 +116,8 @@ impl Connection {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct Shown {
-    /// Show the conversation: HTTP heads, gRPC frames and every field of every message with its offset; of the
-    /// login only that it happens
+    /// Show the conversation: HTTP heads, gRPC frames and every field of every message with its offset; no
+    /// passwords and tokens
     #[arg(long, global = true)]
     pub wire: bool,
     /// For people, or for programs

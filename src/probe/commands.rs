@@ -11,18 +11,23 @@ use super::{
     encoding::Encoding,
     error::{AskError, ProbeError},
     message,
-    status::{self, HashVerdict, Verdict},
-    table::{Look, SideBySide},
+    status::{self, HashVerdict},
+    table::{Look, SideBySide, milliseconds},
     tap::Tape,
     wire,
 };
 use crate::{
-    client::{CallError, Client, channel::NotSent},
+    client::Client,
     exit::ExitStatus,
     health::on_each,
     proto::etcdserverpb as pb,
     settings::{Endpoint, Settings},
 };
+
+const LOGIN_NOT_SHOWN: &str = "\
+── not shown: where the member has authentication on, a call of /etcdserverpb.Auth/Authenticate comes first, and
+   the token that it gives goes along in a header
+";
 
 /// What a command leaves.
 #[derive(Debug)]
@@ -58,7 +63,11 @@ pub async fn run(arguments: Arguments, look: Look) -> Result<Finished, ProbeErro
         look,
     };
     let mut finished = probe.run(&command).await?;
-    finished.asides.insert_str(0, &wire::render(&probe.tape.take()));
+    let mut wire = wire::render(&probe.tape.take());
+    if shown.wire && probe.settings.user.is_some() {
+        wire.push_str(LOGIN_NOT_SHOWN);
+    }
+    finished.asides.insert_str(0, &wire);
     Ok(finished)
 }
 
@@ -120,7 +129,8 @@ impl Probe {
         let errors =
             asked.iter().filter_map(|(endpoint, answer)| Some(error_line(endpoint, answer.as_ref().err()?)));
         let asides = errors.collect();
-        Finished { answer, asides, status: exit_status(asked) }
+        let errors: Vec<&AskError> = asked.iter().filter_map(|(_, answer)| answer.as_ref().err()).collect();
+        Finished { answer, asides, status: exit_status(&errors, asked.len()) }
     }
 
     /// The members that answered, side by side.
@@ -130,9 +140,9 @@ impl Probe {
         if answered.is_empty() {
             return String::new();
         }
-        let heads = answered.iter().map(|(endpoint, answer)| {
-            format!("{} ({:.2} ms)", endpoint.name, answer.took.as_secs_f64() * 1000.0)
-        });
+        let heads = answered
+            .iter()
+            .map(|(endpoint, answer)| format!("{} ({:.2} ms)", endpoint.name, milliseconds(answer.took)));
         let mut table = SideBySide::new(heads.collect());
         for (column, (_, answer)) in answered.iter().enumerate() {
             if let Ok(answer) = answer.dynamic() {
@@ -148,7 +158,7 @@ impl Probe {
             match read {
                 Ok((Ok(answer), took)) => json!({
                     "answer": message::json(&answer, self.encoding),
-                    "took_ms": took.as_secs_f64() * 1000.0,
+                    "took_ms": milliseconds(took),
                 }),
                 Ok((Err(error), _)) => json!({ "error": error.json(endpoint) }),
                 Err(error) => json!({ "error": error.json(endpoint) }),
@@ -161,17 +171,16 @@ impl Probe {
         let clients = self.clients("all")?;
         let members = status::ask(&clients, &self.tape).await;
         let verdict = status::judge(&members);
-        let reached = members.iter().any(|member| !member.said.as_ref().is_err_and(AskError::is_unreachable));
-        let status = match (reached, verdict.problems.is_empty()) {
-            (false, _) => ExitStatus::Unreachable,
-            (true, false) => ExitStatus::Broken,
-            (true, true) => ExitStatus::Holds,
+        let errors: Vec<&AskError> = members.iter().filter_map(|member| member.said.as_ref().err()).collect();
+        let status = match exit_status(&errors, members.len()) {
+            ExitStatus::Holds if !verdict.problems.is_empty() => ExitStatus::Broken,
+            status => status,
         };
         let answer = match self.output {
             Output::Json => line(&status::json(&members, &verdict)),
             Output::Text => {
                 let table = status::table(&members).render(self.look);
-                format!("{table}\n\n{}", verdict_text(&verdict, members.len()))
+                format!("{table}\n\n{}", status::words(&members, &verdict))
             }
         };
         Ok(Finished { answer, asides: String::new(), status })
@@ -208,15 +217,6 @@ impl Probe {
     }
 }
 
-fn verdict_text(verdict: &Verdict, members: usize) -> String {
-    let mut lines = match verdict.problems.as_slice() {
-        [] => vec![format!("healthy ({members} asked)")],
-        problems => vec![format!("unhealthy: {}", problems.join("\n           "))],
-    };
-    lines.extend(verdict.notes.iter().map(|note| format!("note: {note}")));
-    lines.join("\n") + "\n"
-}
-
 fn error_line(endpoint: &Endpoint, error: &AskError) -> String {
     format!("error: {}\n", error.line(endpoint))
 }
@@ -225,18 +225,16 @@ fn line(value: &Value) -> String {
     format!("{value}\n")
 }
 
-fn exit_status(asked: &[Asked]) -> ExitStatus {
-    let errors: Vec<&AskError> = asked.iter().filter_map(|(_, answer)| answer.as_ref().err()).collect();
-    let not_let_in = |error: &&AskError| match error {
-        AskError::Call(CallError::NotSent(error)) => matches!(**error, NotSent::Authenticate { .. }),
-        _ => false,
-    };
-    match errors.as_slice() {
-        [] => ExitStatus::Holds,
-        errors if errors.iter().all(not_let_in) => ExitStatus::Usage,
-        errors if errors.len() == asked.len() && errors.iter().all(|error| error.is_unreachable()) => {
-            ExitStatus::Unreachable
-        }
-        _ => ExitStatus::Broken,
+/// The exit status for these errors of so many members that were asked.
+fn exit_status(errors: &[&AskError], asked: usize) -> ExitStatus {
+    let are = |what: fn(&AskError) -> bool| errors.len() == asked && errors.iter().all(|error| what(error));
+    if errors.is_empty() {
+        ExitStatus::Holds
+    } else if are(AskError::is_login_refused) {
+        ExitStatus::Usage
+    } else if are(AskError::is_unreachable) {
+        ExitStatus::Unreachable
+    } else {
+        ExitStatus::Broken
     }
 }

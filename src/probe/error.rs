@@ -91,6 +91,14 @@ impl AskError {
         }
     }
 
+    /// Whether the member refuses the user or the password.
+    pub fn is_login_refused(&self) -> bool {
+        match self {
+            Self::Call(CallError::NotSent(error)) => matches!(**error, NotSent::Authenticate { .. }),
+            _ => false,
+        }
+    }
+
     /// The reason alone, harmless on a terminal, on one line.
     pub fn reason(&self) -> String {
         escaped(self.to_string().as_bytes())

@@ -18,7 +18,9 @@ pub fn rows(message: &DynamicMessage, encoding: Encoding) -> Vec<(String, String
 }
 
 fn push_rows(message: &DynamicMessage, path: &str, encoding: Encoding, into: &mut Vec<(String, String)>) {
-    for (field, value) in present(message) {
+    // The headers inside a transaction's answer have a revision at most; the rest would only be zeros.
+    let zeros = !path.ends_with("header");
+    for (field, value) in present(message).filter(|(field, _)| zeros || message.has_field(field)) {
         let label =
             if path.is_empty() { field.name().to_owned() } else { format!("{path}.{}", field.name()) };
         match &value {
@@ -40,17 +42,18 @@ fn push_value(
     encoding: Encoding,
     into: &mut Vec<(String, String)>,
 ) {
-    let label = || place.map_or_else(|| label.to_owned(), |place| format!("{label}[{place}]"));
+    let placed = || place.map_or_else(|| label.to_owned(), |place| format!("{label}[{place}]"));
     match value {
         Value::Message(pair) if pair.descriptor().full_name() == PAIR => {
             let key = text(pair, "key", encoding);
-            let kind = if place.is_some() { "" } else { "prev_kv " };
-            into.push((format!("{kind}\"{key}\""), pair_text(pair, encoding)));
+            // In a list of pairs the key tells them apart better than the place, which differs between members.
+            let list = if field.name() == "kvs" { label.trim_end_matches("kvs") } else { label };
+            let label = format!("{} \"{key}\"", list.trim_end_matches('.'));
+            into.push((label.trim_start().to_owned(), pair_text(pair, encoding)));
         }
-        // The header and the branches of a oneof need no level of their own.
-        Value::Message(nested) if field.name() == "header" => push_rows(nested, "", encoding, into),
-        Value::Message(nested) => push_rows(nested, &label(), encoding, into),
-        scalar => into.push((label(), scalar_text(scalar, field, encoding))),
+        Value::Message(nested) if label == "header" => push_rows(nested, "", encoding, into),
+        Value::Message(nested) => push_rows(nested, &placed(), encoding, into),
+        scalar => into.push((placed(), scalar_text(scalar, field, encoding))),
     }
 }
 
@@ -192,7 +195,11 @@ mod tests {
         let answer = dynamic("etcdserverpb.TxnResponse", &answer);
         let labels: Vec<String> = rows(&answer, Encoding::Hex).into_iter().map(|(label, _)| label).collect();
         assert!(labels.contains(&"succeeded".to_owned()), "{labels:?}");
-        assert!(labels.contains(&"responses[0].response_range.count".to_owned()), "{labels:?}");
+        for label in ["count", "header.revision"].map(|field| format!("responses[0].response_range.{field}"))
+        {
+            assert!(labels.contains(&label), "{labels:?}");
+        }
+        assert!(labels.contains(&"responses[0].response_range \"6b\"".to_owned()), "{labels:?}");
         let object = json(&answer, Encoding::Text);
         let pair = &object["responses"][0]["response_range"]["kvs"][0];
         assert_eq!((&pair["value"], &pair["lease"]), (&json!({ "base64": "/w==" }), &json!(10)));

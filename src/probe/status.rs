@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub use judge::{HashVerdict, Verdict, compare_hashes, judge};
-pub use show::{json, table};
+pub use show::{json, table, words};
 
 /// A member that lags only because it was asked a moment earlier has caught up within this time.
 const CATCH_UP: Duration = Duration::from_millis(500);
@@ -71,9 +71,9 @@ pub async fn ask(clients: &[Client], tape: &Tape) -> Vec<Member> {
 }
 
 async fn said(client: Client, tape: Tape) -> Result<Said, AskError> {
+    let call = Call::new("/etcdserverpb.Maintenance/Status", &pb::StatusRequest {});
     let dialled = client.channel().connect().await;
     dialled.map_err(|error| CallError::NotSent(Arc::new(error)))?;
-    let call = Call::new("/etcdserverpb.Maintenance/Status", &pb::StatusRequest {});
     let answer = call.send(&client, &tape).await?;
     let status: pb::StatusResponse = answer.decode()?;
     let header = status.header.ok_or_else(|| AskError::Garbage {

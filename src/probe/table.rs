@@ -1,11 +1,16 @@
 //! Members side by side. In go a column for each member and rows of what they said, out comes a table in which the
 //! cells that disagree with the others are marked: in colour on a terminal, else with an asterisk.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
 use crate::report::text::Colour;
+
+/// A time in milliseconds, to the microsecond.
+pub fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
 
 /// Marks a cell that disagrees, where there are no colours.
 const MARK: &str = "*";

@@ -219,8 +219,13 @@ fn length_delimited(
     })
 }
 
+/// A number of bytes in words.
+pub fn count_bytes(count: usize) -> String {
+    if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") }
+}
+
 fn quoted(bytes: &[u8]) -> String {
-    format!("\"{}\" ({} bytes)", escaped(bytes), bytes.len())
+    format!("\"{}\" ({})", escaped(bytes), count_bytes(bytes.len()))
 }
 
 /// Numbers of a repeated field in one piece.
@@ -345,7 +350,7 @@ mod tests {
     fn unknown_fields_enums_and_packed_numbers_are_shown() {
         assert_eq!(
             text(&walk(b"\x0a\x01a\x10\x05\x1d\x01\0\0\0", None)),
-            ["0@0 1 ? \"a\" (1 bytes) hex 61", "0@3 2 ? 5", "0@5 3 ? 1",]
+            ["0@0 1 ? \"a\" (1 byte) hex 61", "0@3 2 ? 5", "0@5 3 ? 1",]
         );
         let enums = walked(b"\x28\x02\x28\x09", "etcdserverpb.RangeRequest");
         assert_eq!(text(&enums), ["0@0 5 sort_order 2 DESCEND", "0@2 5 sort_order 9 (no such SortOrder)"]);

@@ -11,7 +11,7 @@ use super::{
     descriptors,
     encoding::{escaped, to_hex},
     tap::{Event, Passed, Way},
-    walk::{Content, Field, WireType, walk},
+    walk::{Content, Field, count_bytes, walk},
 };
 
 /// Flag and length.
@@ -78,7 +78,7 @@ impl Page {
             Passed::End(way) => self.end(*way, event.at),
             Passed::Failed(why) => {
                 let why = escaped(why.as_bytes());
-                writeln!(self.text, "! {} {why}", milliseconds(event.at)).expect("a string takes all");
+                writeln!(self.text, "! {} {why}", shown(event.at)).expect("a string takes all");
             }
         }
     }
@@ -136,23 +136,24 @@ impl Page {
         let frames = if way == Way::Out { &self.out } else { &self.back };
         if !frames.rest.is_empty() {
             let rest = to_hex(&frames.rest);
-            self.line(way, &format!("{} bytes of a frame that is cut off: {rest}", frames.rest.len()));
+            let count = count_bytes(frames.rest.len());
+            self.line(way, &format!("{count} of a frame that is cut off: {rest}"));
         }
     }
 
     fn times(&mut self) {
         let connected = match self.connected {
-            Some((at, true)) => format!("connected after {}", milliseconds(at)),
+            Some((at, true)) => format!("connected after {}", shown(at)),
             Some((_, false)) => "over the open connection".to_owned(),
             None => "never connected".to_owned(),
         };
-        let after = |at: Option<Duration>| at.map_or("never".to_owned(), milliseconds);
+        let after = |at: Option<Duration>| at.map_or("never".to_owned(), shown);
         let (first, last) = (after(self.first), after(self.last));
         writeln!(self.text, "── {connected}, first byte {first}, last {last}").expect("a string takes all");
     }
 }
 
-fn milliseconds(time: Duration) -> String {
+fn shown(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1000.0)
 }
 
@@ -218,11 +219,11 @@ fn annotate_field(field: &Field, indent: &str) -> String {
     let name = name.as_deref().unwrap_or("(unknown)");
     let value = match content {
         Content::Shown(value) => format!("= {value}"),
-        Content::Secret(length) => format!("= (hidden, {length} bytes)"),
-        Content::Nested(Some(message), length, _) => format!(": {message}, {length} bytes"),
-        Content::Nested(None, length, _) => format!(": a group, {length} bytes with its end"),
+        Content::Secret(length) => format!("= (hidden, {})", count_bytes(*length)),
+        Content::Nested(Some(message), length, _) => format!(": {message}, {}", count_bytes(*length)),
+        Content::Nested(None, length, _) => format!(": a group, {} with its end", count_bytes(*length)),
     };
-    let wire_type: &str = WireType::name(*wire_type);
+    let wire_type = wire_type.name();
     format!("{offset:>6}  {indent}{number} {wire_type} {name} {value}")
 }
 
@@ -255,7 +256,7 @@ mod tests {
             annotate(&answer.encode_to_vec(), Some(&descriptor)),
             [
                 "     0  2 LEN kvs : mvccpb.KeyValue, 5 bytes",
-                "     2    1 LEN key = \"k\" (1 bytes)",
+                "     2    1 LEN key = \"k\" (1 byte)",
                 "     5    3 VARINT mod_revision = 7",
                 "     7  4 VARINT count = 1",
             ]

@@ -3,9 +3,12 @@
 
 use serde_json::{Map, Value, json as object};
 
-use super::{Member, Said, Verdict};
+use super::{HashVerdict, Member, Said, Verdict};
 use crate::{
-    probe::{encoding::escaped, table::SideBySide},
+    probe::{
+        encoding::escaped,
+        table::{SideBySide, milliseconds},
+    },
     types::{ClusterId, MemberId},
 };
 
@@ -30,12 +33,12 @@ pub fn table(members: &[Member]) -> SideBySide {
     let hash = |value: &dyn Fn(&crate::proto::etcdserverpb::HashKvResponse) -> String| {
         members.iter().map(|member| Some(value(member.hash.as_ref()?.as_ref().ok()?))).collect()
     };
-    table.agreeing_row(&hash_label(members), hash(&|hash| format!("{:08x}", hash.hash)));
+    table.agreeing_row(&hash_label(members), hash(&|hash| hash.hash.to_string()));
     table.agreeing_row("compacted at", hash(&|hash| hash.compact_revision.to_string()));
     table.row("db size", each(&|said| size(said.status.db_size)));
     table.row("db in use", each(&|said| size(said.status.db_size_in_use)));
     table.agreeing_row("errors", each(&errors));
-    table.row("round trip", each(&|said| format!("{:.2} ms", said.round_trip.as_secs_f64() * 1000.0)));
+    table.row("round trip", each(&|said| format!("{:.2} ms", milliseconds(said.round_trip))));
     table
 }
 
@@ -70,6 +73,31 @@ fn yes_or_no(value: bool) -> String {
 fn size(bytes: i64) -> String {
     let kibibytes = bytes as f64 / KIB;
     if kibibytes < KIB { format!("{kibibytes:.1} KiB") } else { format!("{:.1} MiB", kibibytes / KIB) }
+}
+
+/// The verdict in words, a line for each problem and note.
+pub fn words(members: &[Member], verdict: &Verdict) -> String {
+    let mut lines = match verdict.problems.as_slice() {
+        [] => vec![format!("healthy: {}", agreement(members))],
+        problems => vec![format!("unhealthy: {}", problems.join("\n           "))],
+    };
+    lines.extend(verdict.notes.iter().map(|note| format!("note: {note}")));
+    lines.join("\n") + "\n"
+}
+
+/// What healthy members agree on.
+fn agreement(members: &[Member]) -> String {
+    let first = super::of_one_cluster(members).into_iter().next();
+    let (of, term) = first.map_or((0, 0), |(_, said)| (said.status.leader, said.status.raft_term));
+    let leader = leader(members, of);
+    let hashes = match super::compare_hashes(&super::hashes(members)) {
+        HashVerdict::Equal => format!(", equal {}", hash_label(members).replace("hash", "hashes")),
+        _ => String::new(),
+    };
+    match members.len() {
+        1 => format!("the member answers, leader {leader}, term {term}"),
+        count => format!("all {count} members answer, one leader ({leader}), term {term}{hashes}"),
+    }
 }
 
 /// All of it as one object.
@@ -107,6 +135,6 @@ fn json_member(member: &Member) -> Value {
         "is_learner": status.is_learner,
         "errors": status.errors,
         "hash_kv": hash,
-        "round_trip_ms": round_trip.as_secs_f64() * 1000.0,
+        "round_trip_ms": milliseconds(*round_trip),
     })
 }
