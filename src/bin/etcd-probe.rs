@@ -17,6 +17,9 @@ use etcd_antithesis::{
     report::text::Colour,
 };
 
+/// The narrowest table that still reads.
+const MIN_WIDTH: u16 = 60;
+
 fn main() -> ExitStatus {
     match run(Arguments::parse()) {
         Ok(status) => status,
@@ -46,6 +49,8 @@ fn look() -> Look {
     let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
     let colour = if terminal && !refused { Colour::On } else { Colour::Off };
-    let width = if terminal { comfy_table::Table::new().width() } else { None };
+    // Some terminals say that they have no columns at all.
+    let width = comfy_table::Table::new().width().filter(|width| terminal && *width > 0);
+    let width = width.map(|width| width.max(MIN_WIDTH));
     Look { colour, width }
 }

@@ -24,14 +24,16 @@ Examples:
   etcd-probe put --hex 00ff 0102
   etcd-probe txn 'if version(a) = 0 then put a 1; range b else range a'
 
-Answers go to the standard output; errors and what --wire shows go to the standard error.
-In tables, a * (in colour: red) marks what differs from what most members say; writes sent to several members
-have revisions of their own, so that these differ in a healthy cluster, too.
+Answers go to the standard output; errors and what --wire shows, to the standard
+error. In tables, a * (in colour: red) marks what differs from what most members
+say. Writes sent to several members have revisions of their own, so that these
+differ in a healthy cluster, too.
 
 Exit codes:
-  0  every member that was asked answered, and status or hash found the cluster healthy
+  0  every member asked answered; status, hash: and the cluster is healthy
   1  a member refused or did not answer, or the cluster is unhealthy
-  2  wrong usage or configuration: flags, files, certificates, user or password, a transaction's text
+  2  wrong usage or configuration: flags, files, user or password, a
+     transaction's text
   3  the output can't be written
   4  no member could be reached";
 

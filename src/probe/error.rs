@@ -137,7 +137,7 @@ impl AskError {
                 NotSent::Tls { .. } | NotSent::Authenticate { .. } => return None,
             },
             Self::Call(CallError::Deadline { .. }) => {
-                "see with status whether there is a leader, or raise --command-timeout"
+                "see whether the member runs and has a leader, or raise --command-timeout"
             }
             Self::Call(CallError::Transport(_)) => not_http(endpoint),
             Self::Call(CallError::Status { code: Code::Unauthenticated, .. }) => {

@@ -16,16 +16,23 @@ pub const GRAMMAR: &str = "\
 The text of a transaction:
   TXN      = [if COMPARE {and COMPARE}] then OPS [else OPS]  |  OPS
   COMPARE  = TARGET(KEY [END] [--prefix]) OPERATOR OPERAND
-  TARGET   = version | create | mod | value | lease     (create and mod are revisions)
+  TARGET   = version | create | mod | value | lease
   OPERATOR = = | != | < | >
   OPS      = OP {; OP}
-  OP       = put KEY VALUE [--lease ID] [--prev-kv] [--ignore-value] [--ignore-lease]
-           | range KEY [END] [--prefix] [--limit N] [--rev N] [--serializable] [--keys-only] [--count-only]
+  OP       = put KEY VALUE [--lease ID] [--prev-kv] [--ignore-value]
+                 [--ignore-lease]
+           | range KEY [END] [--prefix] [--limit N] [--rev N] [--serializable]
+                 [--keys-only] [--count-only]
            | delete KEY [END] [--prefix] [--prev-kv]
            | txn { TXN }
-Words end at white space and at ( ) { } , ; and \". Keys and values that hold one of these, begin with
-= ! < > # or --, or are a word of the grammar, stand in double quotes, where \\\" \\\\ \\n \\r \\t and \\xNN mean
-what they mean in C. A # begins a comment. Lease IDs are hexadecimal, as etcd prints them.";
+
+create and mod are revisions; lease IDs are hexadecimal, as etcd prints them.
+Words end at white space and at ( ) { } , ; and \". Keys and values that hold one
+of these, begin with = ! < > # or --, or are a word of the grammar, stand in
+double quotes, where \\\" \\\\ \\n \\r \\t and \\xNN mean what they mean in C.
+A # begins a comment.
+
+  if version(a) = 0 and value(b) != \"x y\" then put a 1; range b else range a";
 
 /// Transactions nest no deeper; etcd itself refuses more operations than --max-txn-ops.
 const DEPTH_AT_MOST: usize = 32;

@@ -91,8 +91,8 @@ fn agreement(members: &[Member]) -> String {
     let (of, term) = first.map_or((0, 0), |(_, said)| (said.status.leader, said.status.raft_term));
     let leader = leader(members, of);
     let hashes = match super::compare_hashes(&super::hashes(members)) {
-        HashVerdict::Equal => format!(", equal {}", hash_label(members).replace("hash", "hashes")),
-        _ => String::new(),
+        HashVerdict::Equal => ", equal hashes",
+        _ => "",
     };
     match members.len() {
         1 => format!("the member answers, leader {leader}, term {term}"),
