@@ -2,7 +2,7 @@
 //! verdicts and outcomes, out go lines to the platform (or to `ANTITHESIS_SDK_LOCAL_OUTPUT`). It decides nothing.
 //!
 //! The SDK emits only the first pass and the first failure of an assertion, and each new extreme of a numeric one,
-//! but wants the details built for every call. [`Nearest`] and [`Passed`] keep away the calls that would emit
+//! but wants the details built for every call. `Nearest` and `Passed` keep away the calls that would emit
 //! nothing, which are nearly all. Numeric are those whose sides the platform can usefully bring together: a
 //! key's age, say, is none.
 
