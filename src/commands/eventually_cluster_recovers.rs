@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// An election takes a second or two here; a member that was far behind needs a snapshot first.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 const DEADLINE: Duration = Duration::from_secs(3);
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 

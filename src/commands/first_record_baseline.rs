@@ -12,7 +12,7 @@ use crate::{
     traffic::session::{Session, SessionError, Worker},
 };
 
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 const DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {

@@ -450,7 +450,7 @@ mod tests {
 
         #[test]
         fn any_bytes_can_be_quoted(bytes in any::<Vec<u8>>()) {
-            let quoted: String = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+            let quoted = bytes.iter().fold(String::new(), |text, byte| text + &format!("\\x{byte:02x}"));
             let txn = read(&format!("put k \"{quoted}\""));
             let Request::Put(put) = &txn.success[0] else { panic!("{txn:?}") };
             prop_assert_eq!(put.value.as_slice(), &bytes[..]);

@@ -382,7 +382,7 @@ mod tests {
         assert_eq!(text(&walk(b"\x0b\x10\x01\x0c", None)), ["0@0 1 ? group of 3", "1@1 2 ? 1"]);
         let mut deep = Walk::default();
         for _ in 0..2 {
-            deep = walk(&[0x0b; 100_000], None);
+            deep = walk(&vec![0x0b; 100_000], None);
         }
         assert!(text(&deep).iter().any(|line| line.contains("nest too deep")));
     }
