@@ -6,7 +6,12 @@
 //! nothing, which are nearly all. Numeric are those whose sides the platform can usefully bring together: a
 //! key's age, say, is none.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::{
+    env,
+    fs::OpenOptions,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+};
 
 use antithesis_sdk::{
     assert_always, assert_always_greater_than, assert_always_greater_than_or_equal_to, assert_sometimes,
@@ -22,6 +27,31 @@ use crate::{
 
 /// Messages of the sometimes properties that only faults bring about.
 pub const NEEDS_FAULTS: &[&str] = &["Client put requests can fail", "Client get requests can fail"];
+
+/// Where the platform puts its library; with it, the SDK writes no file.
+const PLATFORM_LIBRARY: &str = "/usr/lib/libvoidstar.so";
+
+/// The file that is to have the assertions can't be written: the SDK would go on without a word.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "can't write the assertions to {}, which ANTITHESIS_SDK_LOCAL_OUTPUT names: {source}; \
+     make its folder, writable for this user, or unset the variable", path.display()
+)]
+pub struct SilentSdk {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// Registers the catalogue of assertions, once it is sure that the SDK's lines will not be lost in silence.
+pub fn begin() -> Result<(), SilentSdk> {
+    let output = env::var_os(antithesis_sdk::LOCAL_OUTPUT).filter(|_| !Path::new(PLATFORM_LIBRARY).exists());
+    if let Some(path) = output.map(PathBuf::from) {
+        let opened = OpenOptions::new().create(true).append(true).open(&path);
+        opened.map_err(|source| SilentSdk { path, source })?;
+    }
+    antithesis_sdk::antithesis_init();
+    Ok(())
+}
 
 /// An answer whose revisions are judged: the evidence that goes with a comparison.
 #[derive(Clone, Copy, Debug, Serialize)]

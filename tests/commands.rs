@@ -317,6 +317,20 @@ fn a_history_that_cannot_be_kept_is_told() {
     assert!(code == 3 && said.contains("not the counters' file"), "{said}");
 }
 
+/// Assertions that could not be written are told at once, by commands and health checker alike, with exit code 3.
+#[test]
+fn a_silent_sdk_is_told() {
+    let here = Surroundings::new("http://127.0.0.1:1");
+    let nowhere = here.folder.path().join("missing/sdk.jsonl");
+    for mut program in
+        [here.command("anytime_check_members"), here.program(env!("CARGO_BIN_EXE_health-checker"), &[])]
+    {
+        let (code, said) = failed(&program.env("ANTITHESIS_SDK_LOCAL_OUTPUT", &nowhere).output().unwrap());
+        assert!(code == 3 && said.contains("missing/sdk.jsonl") && said.lines().count() == 1, "{said}");
+    }
+    assert!(!here.history().exists());
+}
+
 /// A disk that fills up ends the command with exit code 3; what was recorded before still reads.
 #[test]
 fn a_full_disk_loses_nothing_recorded() {

@@ -12,6 +12,7 @@ use etcd_antithesis::{
     client::Client,
     exit::ExitStatus,
     health::{self, Healthy},
+    properties,
     settings::Settings,
     traffic::session::SessionError,
 };
@@ -27,7 +28,6 @@ const READY_FILE: &str = "/tmp/cluster-is-healthy";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitStatus {
-    antithesis_sdk::antithesis_init();
     match check_until_ended().await {
         Ok(status) => status,
         Err(error) => {
@@ -38,6 +38,7 @@ async fn main() -> ExitStatus {
 }
 
 async fn check_until_ended() -> Result<ExitStatus, SessionError> {
+    properties::begin()?;
     let settings =
         Settings { dial_timeout: DIAL_TIMEOUT, command_timeout: DEADLINE, ..Settings::from_environment()? };
     let clients: Vec<Client> = settings

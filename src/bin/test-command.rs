@@ -7,11 +7,15 @@ use std::{env, path::PathBuf};
 use etcd_antithesis::{
     commands::{self, COMMANDS},
     exit::ExitStatus,
+    properties,
 };
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitStatus {
-    antithesis_sdk::antithesis_init();
+    if let Err(error) = properties::begin() {
+        eprintln!("error: {error}");
+        return ExitStatus::Surroundings;
+    }
     if env::args_os().nth(1).is_some_and(|argument| argument == "--list") {
         for command in COMMANDS {
             println!("{}", command.name);

@@ -15,7 +15,8 @@ use crate::{
     exit::ExitStatus,
     history::{HistoryError, counters::Counters},
     operation::{Outcome, Request},
-    properties, random,
+    properties::{self, SilentSdk},
+    random,
     recorder::Recorder,
     revision::RevisionTracker,
     settings::{self, Settings, SettingsError},
@@ -34,14 +35,17 @@ pub enum SessionError {
     /// The history can't be kept.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// The assertions can't be kept.
+    #[error(transparent)]
+    Sdk(#[from] SilentSdk),
 }
 
 impl SessionError {
-    /// A wrong environment is the user's mistake, an unwritable history the surroundings' fault.
+    /// A wrong environment is the user's mistake, an unwritable file the surroundings' fault.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Settings(_) | Self::Tls(_) => ExitStatus::Usage,
-            Self::History(_) => ExitStatus::Surroundings,
+            Self::History(_) | Self::Sdk(_) => ExitStatus::Surroundings,
         }
     }
 }
