@@ -38,7 +38,7 @@ struct CommonOptions {
     #[arg(long, global = true, value_enum)]
     cluster: Option<Kind>,
     /// How long drivers are started in each timeline
-    #[arg(long, global = true, default_value = "15s", value_parser = humantime::parse_duration)]
+    #[arg(long, global = true, default_value = "20s", value_parser = humantime::parse_duration)]
     duration: Duration,
     /// How many timelines, each on a fresh cluster; they end with an eventually and a finally in turn
     #[arg(long, global = true, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -113,7 +113,7 @@ async fn until_interrupted(arguments: Arguments) -> Result<ExitStatus, LabError>
     tokio::select! {
         result = work => result,
         name = interrupted() => {
-            eprintln!("{name}: taking down what is up (what was recorded is in .lab/runs/latest)");
+            eprintln!("{name}");
             Ok(ExitStatus::Interrupted)
         }
     }
@@ -138,7 +138,7 @@ async fn work(arguments: Arguments) -> Result<ExitStatus, LabError> {
         Command::Up => manual::up(&options.cluster).await,
         Command::Test => manual::test(&options).await,
         Command::Down => manual::down().await,
-        Command::Logs { service, follow } => manual::logs(service.as_deref(), follow),
+        Command::Logs { service, follow } => manual::logs(service.as_deref(), follow).await,
         Command::Evaluate { files } => manual::evaluate(&files),
     }
 }

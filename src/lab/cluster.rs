@@ -196,9 +196,11 @@ impl<'a> UpCluster<'a> {
 
 impl Drop for UpCluster<'_> {
     fn drop(&mut self) {
-        if self.is_up
-            && let Err(error) = self.take_down()
-        {
+        if !self.is_up {
+            return;
+        }
+        eprintln!("taking the cluster down; what was recorded is in {}", self.folder.path().display());
+        if let Err(error) = self.take_down() {
             eprintln!(
                 "failed to take the cluster down: {error}\nrun `etcd-lab down` when the cause is mended"
             );

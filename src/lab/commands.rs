@@ -21,7 +21,7 @@ use crate::lab::{
 };
 
 /// A command does bounded work. This is far beyond it, so that a busy machine's slowness is no failure.
-pub const COMMAND_LIMIT: Duration = Duration::from_secs(180);
+pub const COMMAND_LIMIT: Duration = Duration::from_mins(3);
 /// How long killed commands may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(20);
 /// How often the kill is repeated for commands that were just starting.

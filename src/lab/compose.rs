@@ -6,7 +6,6 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
 
@@ -31,7 +30,7 @@ const HISTORY_VOLUME: &str = "history";
 /// The container whose last words explain why the system isn't ready.
 pub const HEALTH_CHECKER: &str = "health-checker";
 /// From the first container to a healthy system, on a machine that is busy.
-const UP_LIMIT: Duration = Duration::from_secs(180);
+const UP_LIMIT: Duration = Duration::from_mins(3);
 /// What a shell can't do is start a program, or find it; the shell's own codes for that.
 const NO_SHELL: [i32; 2] = [126, 127];
 
@@ -284,19 +283,13 @@ impl ComposeCluster {
         Ok(self.compose(&arguments).map(drop)?)
     }
 
-    /// Shows the logs of the containers, or of one, until they end or the caller is interrupted.
-    pub fn show_logs(&self, service: Option<&str>, follow: bool) -> Result<(), ComposeError> {
+    /// Shows the logs of the containers, or of one, until they end or the caller gives up.
+    pub async fn show_logs(&self, service: Option<&str>, follow: bool) -> Result<(), ComposeError> {
         let file = self.file();
         let mut words = [&self.words[..], &["-p", PROJECT, "-f", &file, "logs"]].concat();
         words.extend(follow.then_some("--follow"));
         words.extend(service);
-        let status = docker::call(&words).stdout(Stdio::inherit()).stderr(Stdio::inherit()).status();
-        let status =
-            status.map_err(|source| DockerError::NoProgram { program: words[0].to_owned(), source })?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(DockerError::Failed { call: words.join(" "), status, message: String::new() }.into())
+        Ok(docker::run_shown(&words).await?)
     }
 }
 

@@ -4,8 +4,16 @@
 use std::{
     io,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// How long a call that is given up may take to undo what it has begun.
+const CLEAN_UP_LIMIT: Duration = Duration::from_secs(20);
+const CLEAN_UP_POLL: Duration = Duration::from_millis(50);
 
 /// What Docker's client says when its engine doesn't answer.
 const ENGINE_GONE: [&str; 4] = [
@@ -45,7 +53,7 @@ pub enum DockerError {
         /// The command line.
         call: String,
         /// How it ended.
-        status: std::process::ExitStatus,
+        status: ExitStatus,
         /// The end of what it said.
         message: String,
     },
@@ -76,15 +84,49 @@ pub fn run_all(calls: &[Vec<&str>]) -> Vec<Result<String, DockerError>> {
 pub async fn run_logged(words: &[&str], folder: &Path, log: &Path) -> Result<(), DockerError> {
     let no_program = |source| DockerError::NoProgram { program: words[0].to_owned(), source };
     let file = std::fs::File::options().create(true).append(true).open(log).map_err(no_program)?;
-    let mut command = tokio::process::Command::from(call(words));
-    command.current_dir(folder).kill_on_drop(true);
-    command.stdout(file.try_clone().map_err(no_program)?).stderr(file);
-    let status = command.status().await.map_err(no_program)?;
+    let mut command = call(words);
+    command.current_dir(folder).stdout(file.try_clone().map_err(no_program)?).stderr(file);
+    let status = run_orderly(command).await.map_err(no_program)?;
     if status.success() {
         return Ok(());
     }
     let text = std::fs::read_to_string(log).unwrap_or_default();
     Err(failure(words, status, &text))
+}
+
+/// Shows what `words` prints as it comes.
+pub async fn run_shown(words: &[&str]) -> Result<(), DockerError> {
+    let mut command = call(words);
+    command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    let status = run_orderly(command)
+        .await
+        .map_err(|source| DockerError::NoProgram { program: words[0].to_owned(), source })?;
+    if status.success() { Ok(()) } else { Err(failure(words, status, "")) }
+}
+
+async fn run_orderly(command: Command) -> io::Result<ExitStatus> {
+    let mut child = OrderlyChild(tokio::process::Command::from(command).spawn()?);
+    child.0.wait().await
+}
+
+/// A process that, if nobody waits for it any more, is asked to end and given the time to clean up.
+struct OrderlyChild(tokio::process::Child);
+
+impl Drop for OrderlyChild {
+    fn drop(&mut self) {
+        let group = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let Some(group) = group else { return };
+        // A group that is gone needs no signal.
+        let _ = kill_process_group(group, Signal::TERM);
+        let deadline = Instant::now() + CLEAN_UP_LIMIT;
+        while Instant::now() < deadline {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(CLEAN_UP_POLL);
+        }
+        let _ = kill_process_group(group, Signal::KILL);
+    }
 }
 
 fn finish(words: &[&str], output: io::Result<Output>) -> Result<String, DockerError> {
@@ -95,7 +137,7 @@ fn finish(words: &[&str], output: io::Result<Output>) -> Result<String, DockerEr
     Err(failure(words, output.status, &String::from_utf8_lossy(&output.stderr)))
 }
 
-fn failure(words: &[&str], status: std::process::ExitStatus, said: &str) -> DockerError {
+fn failure(words: &[&str], status: ExitStatus, said: &str) -> DockerError {
     if engine_is_gone(said) {
         return DockerError::NoEngine { message: last_lines(said, 1) };
     }
@@ -155,6 +197,21 @@ mod tests {
         let results = run_all(&[vec!["sleep", "0.4"], vec!["sleep", "0.4"], vec!["sh", "-c", "exit 1"]]);
         assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false]);
         assert!(started.elapsed().as_millis() < 780, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_cleans_up_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let script = "trap 'sleep 0.2; echo cleaned; exit 1' TERM; echo begun; while :; do sleep 0.02; done";
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let words = ["sh", "-c", script];
+            let call = run_logged(&words, folder.path(), &log);
+            assert!(tokio::time::timeout(Duration::from_millis(500), call).await.is_err());
+        });
+        let said = std::fs::read_to_string(&log).unwrap();
+        assert!(said.starts_with("begun") && said.ends_with("cleaned\n"), "{said}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long another lab may take to take its cluster down.
-const DOWN_LIMIT: Duration = Duration::from_secs(60);
+const DOWN_LIMIT: Duration = Duration::from_mins(1);
 const DOWN_POLL: Duration = Duration::from_millis(100);
 
 /// The timeline that a cluster which was brought up by hand belongs to.
@@ -143,11 +143,11 @@ async fn end_lab(state: &State) {
 }
 
 /// Shows what the services printed, of the cluster that is up.
-pub fn logs(service: Option<&str>, follow: bool) -> Result<ExitStatus, LabError> {
+pub async fn logs(service: Option<&str>, follow: bool) -> Result<ExitStatus, LabError> {
     let lab = Lab::open()?;
     let state = kept_state(&lab)?;
     if state.cluster == ClusterKind::Compose {
-        ComposeCluster::open(lab.project.sources()?)?.show_logs(service, follow)?;
+        ComposeCluster::open(lab.project.sources()?)?.show_logs(service, follow).await?;
         return Ok(ExitStatus::Holds);
     }
     if follow {

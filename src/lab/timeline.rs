@@ -20,7 +20,7 @@ use crate::lab::{
 };
 
 /// From a cluster that is up to one that says that it is ready, on a machine that is busy.
-const SETUP_LIMIT: Duration = Duration::from_secs(120);
+const SETUP_LIMIT: Duration = Duration::from_mins(2);
 const SETUP_POLL: Duration = Duration::from_millis(50);
 /// How often it is seen whether all services still run, which costs a call of Docker.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
