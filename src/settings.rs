@@ -279,7 +279,7 @@ mod tests {
             ("http://[::1]", "has no port"),
             ("http://:2379", "has no host"),
             ("http://etcd0:0", "has a port outside 1 to 65535"),
-            ("http://etcd0:99999", "can't be parsed"),
+            ("http://etcd0:99999", "has a port outside 1 to 65535"),
             ("http://etcd0:2379/v3", "has a path"),
             ("http://et cd:2379", "can't be parsed"),
             ("a:1,a:1", "is there twice"),
