@@ -109,11 +109,12 @@ fn main() -> ExitStatus {
 
 /// Dropping the work takes down what it has brought up.
 async fn until_interrupted(arguments: Arguments) -> Result<ExitStatus, LabError> {
-    let work = Box::pin(work(arguments));
+    let mut work = Box::pin(work(arguments));
     tokio::select! {
-        result = work => result,
+        result = &mut work => result,
         name = interrupted() => {
             eprintln!("{name}");
+            drop(work);
             Ok(ExitStatus::Interrupted)
         }
     }

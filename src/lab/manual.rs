@@ -41,7 +41,7 @@ pub async fn up(options: &ClusterOptions) -> Result<ExitStatus, LabError> {
     let folder = run.timeline(TIMELINE)?;
     let context = Context { folder: &folder, log: &log, progress: &lab.progress };
     log.write(&Event::TimelineStarted { timeline: TIMELINE })?;
-    let mut state = prepare::state(kind, false, &run);
+    let mut state = prepare::state(kind, &run, TIMELINE);
     lab.workspace.set_state(&state)?;
     let up = UpCluster::start(&mut cluster, &folder, &lab.workspace).await?;
     timeline::wait_for_setup(up.cluster, TIMELINE, context).await?;
@@ -75,14 +75,14 @@ pub async fn test(options: &run::Options) -> Result<ExitStatus, LabError> {
     let run = RunFolder::existing(state.run.clone());
     let log = EventLog::open(&run)?;
     let mut cluster = attached(&state, options, &lab, &run).await?;
-    let folder = run.timeline(TIMELINE)?;
+    let folder = run.timeline(state.timeline)?;
     let context = Context { folder: &folder, log: &log, progress: &lab.progress };
     log.write(&Event::RunStarted { seed })?;
     lab.progress.stage("Running the test commands");
-    let plan = Plan { number: TIMELINE, seed, duration: options.duration, ending: Ending::Finally };
+    let plan = Plan { number: state.timeline, seed, duration: options.duration, ending: Ending::Finally };
     let ran = timeline::run(&mut cluster, plan, context).await?;
     let foreign = options.cluster.templates.is_some();
-    let sources = evaluate::sources(TIMELINE, &folder.sdk(), &ran, foreign);
+    let sources = evaluate::sources(state.timeline, &folder.sdk(), &ran, foreign);
     let properties = run::judge(&[ran], &sources, options.needs_faults, &run)?;
     lab.progress.finish();
     Ok(run::report(&properties, &run))
@@ -154,7 +154,7 @@ pub async fn logs(service: Option<&str>, follow: bool) -> Result<ExitStatus, Lab
         let (option, reason) = ("--follow", "use `tail -f` on the files in the run's folder");
         return Err(LabError::WrongOption { option, cluster: "processes", reason });
     }
-    let folder = RunFolder::existing(state.run).timeline(TIMELINE)?;
+    let folder = RunFolder::existing(state.run).timeline(state.timeline)?;
     for place in [folder.path().join("members"), folder.logs()] {
         for path in log_files(&place)? {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

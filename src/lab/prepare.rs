@@ -131,7 +131,7 @@ async fn processes(
 }
 
 /// What is written down before a cluster is brought up.
-pub fn state(kind: ClusterKind, kept: bool, run: &RunFolder) -> State {
-    let run = run.path().to_owned();
-    State { cluster: kind, kept, run, lab_pid: std::process::id(), endpoints: String::new() }
+pub fn state(kind: ClusterKind, run: &RunFolder, timeline: usize) -> State {
+    let (run, lab_pid) = (run.path().to_owned(), std::process::id());
+    State { cluster: kind, kept: false, run, timeline, lab_pid, endpoints: String::new() }
 }

@@ -85,66 +85,71 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     let run = lab.workspace.new_run()?;
     let log = EventLog::open(&run)?;
     log.write(&Event::RunStarted { seed })?;
-    let result = timelines(options, seed, &lab, kind, &run, &log).await;
+    let result = Job { options, lab: &lab, run: &run, log: &log }.timelines(kind, seed).await;
     log.write(&Event::RunEnded)?;
-    let judged = result.and_then(|(ran, sources)| judge(&ran, &sources, options.needs_faults, &run));
+    let (ran, sources) = result?;
+    let properties = judge(&ran, &sources, options.needs_faults, &run)?;
     lab.progress.finish();
-    Ok(report(&judged?, &run))
+    Ok(report(&properties, &run))
 }
 
-async fn timelines(
-    options: &Options,
-    seed: u64,
-    lab: &Lab,
-    kind: ClusterKind,
-    run: &RunFolder,
-    log: &EventLog,
-) -> Result<(Vec<Ran>, Vec<Source>), LabError> {
-    let mut cluster =
-        prepare::cluster(kind, &options.cluster, &lab.project, &lab.workspace, run, &lab.progress).await?;
-    let mut seeds = StdRng::seed_from_u64(seed);
-    let foreign = options.cluster.templates.is_some();
-    let (mut ran, mut sources) = (Vec::new(), Vec::new());
-    for number in 1..=options.timelines {
-        let folder = run.timeline(number)?;
-        let ending = Ending::of_timeline(number);
-        let plan = Plan { number, seed: seeds.r#gen(), duration: options.duration, ending };
-        let keep = options.keep && number == options.timelines;
-        let timeline = one_timeline(&mut cluster, plan, keep, options, lab, run, &folder, log).await?;
-        sources.extend(evaluate::sources(number, &folder.sdk(), &timeline, foreign));
-        ran.push(timeline);
-    }
-    Ok((ran, sources))
+/// A run at work.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    options: &'a Options,
+    lab: &'a Lab,
+    run: &'a RunFolder,
+    log: &'a EventLog,
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is used, and no two belong together")]
-async fn one_timeline(
-    cluster: &mut Cluster,
-    plan: Plan,
-    keep: bool,
-    options: &Options,
-    lab: &Lab,
-    run: &RunFolder,
-    folder: &TimelineFolder,
-    log: &EventLog,
-) -> Result<Ran, LabError> {
-    let context = Context { folder, log, progress: &lab.progress };
-    let which = format!("Timeline {} of {}", plan.number, options.timelines);
-    lab.progress.stage(&format!("{which}: bringing up a fresh cluster"));
-    log.write(&Event::TimelineStarted { timeline: plan.number })?;
-    lab.workspace.set_state(&prepare::state(cluster.kind(), keep, run))?;
-    let up = UpCluster::start(cluster, folder, &lab.workspace).await?;
-    timeline::wait_for_setup(up.cluster, plan.number, context).await?;
-    lab.progress.stage(&format!("{which}: running the test commands"));
-    let ran = timeline::run(up.cluster, plan, context).await?;
-    if keep {
-        up.leave_up();
-        lab.progress.note("the cluster stays up: `etcd-lab test` uses it, `etcd-lab down` takes it down");
-    } else {
-        lab.progress.stage(&format!("{which}: taking the cluster down"));
-        up.down()?;
+impl Job<'_> {
+    async fn timelines(self, kind: ClusterKind, seed: u64) -> Result<(Vec<Ran>, Vec<Source>), LabError> {
+        let Lab { project, workspace, progress } = self.lab;
+        let wanted = &self.options.cluster;
+        let mut cluster = prepare::cluster(kind, wanted, project, workspace, self.run, progress).await?;
+        let mut seeds = StdRng::seed_from_u64(seed);
+        let foreign = wanted.templates.is_some();
+        let (mut ran, mut sources) = (Vec::new(), Vec::new());
+        for number in 1..=self.options.timelines {
+            let folder = self.run.timeline(number)?;
+            let ending = Ending::of_timeline(number);
+            let plan = Plan { number, seed: seeds.r#gen(), duration: self.options.duration, ending };
+            let timeline = self.timeline(&mut cluster, plan, &folder).await?;
+            sources.extend(evaluate::sources(number, &folder.sdk(), &timeline, foreign));
+            ran.push(timeline);
+        }
+        Ok((ran, sources))
     }
-    Ok(ran)
+
+    async fn timeline(
+        self,
+        cluster: &mut Cluster,
+        plan: Plan,
+        folder: &TimelineFolder,
+    ) -> Result<Ran, LabError> {
+        let Lab { workspace, progress, .. } = self.lab;
+        let context = Context { folder, log: self.log, progress };
+        let keep = self.options.keep && plan.number == self.options.timelines;
+        let which = format!("Timeline {} of {}", plan.number, self.options.timelines);
+        progress.stage(&format!("{which}: bringing up a fresh cluster"));
+        self.log.write(&Event::TimelineStarted { timeline: plan.number })?;
+        let mut state = prepare::state(cluster.kind(), self.run, plan.number);
+        workspace.set_state(&state)?;
+        let up = UpCluster::start(cluster, folder, workspace).await?;
+        timeline::wait_for_setup(up.cluster, plan.number, context).await?;
+        progress.stage(&format!("{which}: running the test commands"));
+        let ran = timeline::run(up.cluster, plan, context).await?;
+        if keep {
+            state.kept = true;
+            workspace.set_state(&state)?;
+            up.leave_up();
+            progress.note("the cluster stays up: `etcd-lab test` uses it, `etcd-lab down` takes it down");
+        } else {
+            progress.stage(&format!("{which}: taking the cluster down"));
+            up.down()?;
+        }
+        Ok(ran)
+    }
 }
 
 /// The verdicts, also in the run's folder.

@@ -101,6 +101,8 @@ pub struct State {
     pub kept: bool,
     /// The folder of the run that brought it up.
     pub run: PathBuf,
+    /// The timeline, from 1, whose folder it writes to.
+    pub timeline: usize,
     /// The lab that brought it up, which a cluster of processes ends with.
     pub lab_pid: u32,
     /// Where a cluster of processes is reached, as `ETCDCTL_ENDPOINTS` takes it.
@@ -310,6 +312,7 @@ mod tests {
             cluster: ClusterKind::Processes,
             kept: true,
             run: run.to_owned(),
+            timeline: 1,
             lab_pid: 1,
             endpoints: "http://127.0.0.1:2379".to_owned(),
         }
