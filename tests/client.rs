@@ -272,7 +272,7 @@ async fn a_silent_connection_is_noticed() {
     let client = clients(&Settings {
         keepalive_time: Duration::from_millis(500),
         keepalive_timeout: Duration::from_millis(500),
-        command_timeout: Duration::from_secs(60),
+        command_timeout: Duration::from_mins(1),
         ..settings(&cluster.endpoints())
     })
     .remove(0);

@@ -13,7 +13,7 @@ use etcd_antithesis::lab::{
 use tempfile::TempDir;
 
 /// How long a cluster may take to become healthy on a busy machine.
-pub const HEALTHY_LIMIT: Duration = Duration::from_secs(60);
+pub const HEALTHY_LIMIT: Duration = Duration::from_mins(1);
 
 /// A cluster with a temporary folder, which stays for a look if the test fails.
 pub struct TestCluster {
