@@ -100,7 +100,7 @@ async fn compose(
         None => Vec::new(),
     };
     progress.stage("Building the images that are missing or old (the first time takes minutes)");
-    cluster.build(log, &arguments).await?;
+    progress.follow(log, cluster.build(log, &arguments)).await?;
     Ok(Cluster::Compose(cluster))
 }
 
@@ -112,7 +112,7 @@ async fn processes(
     progress: &Progress,
 ) -> Result<Cluster, LabError> {
     progress.stage("Building the test commands");
-    let folder = project.programs(log).await?;
+    let folder = progress.follow(log, project.programs(log)).await?;
     progress.stage("Finding etcd (the first time it is fetched from a package)");
     let etcd = match options.etcd.as_deref() {
         Some(path) if path.contains('/') => EtcdBinary::at(path)?,

@@ -2,20 +2,29 @@
 //! lines otherwise. It takes sentences and knows nothing of what they mean.
 
 use std::{
-    cell::RefCell,
-    io::{IsTerminal, stderr},
+    cell::{Cell, RefCell},
+    fs::File,
+    future::Future,
+    io::{IsTerminal, Read, Seek, SeekFrom, stderr},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(120);
+/// How often a sign of life is printed where there is no terminal.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
+const LOG_INTERVAL: Duration = Duration::from_millis(500);
+/// As much of a log's end as surely holds its last line.
+const LOG_TAIL_BYTES: u64 = 2_000;
 
 /// The line of work in progress.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
     stage: RefCell<Option<(String, Instant)>>,
+    last_print: Cell<Instant>,
 }
 
 impl Progress {
@@ -23,13 +32,13 @@ impl Progress {
     pub fn new() -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let bar = (stderr().is_terminal() && !dumb).then(|| {
-            let template = "{spinner} {msg} ({elapsed})";
+            let template = "{spinner} {elapsed:>4} {wide_msg}";
             let style = ProgressStyle::with_template(template).expect("the template is well-formed");
             let bar = ProgressBar::new_spinner().with_style(style);
             bar.enable_steady_tick(TICK);
             bar
         });
-        Self { bar, stage: RefCell::new(None) }
+        Self { bar, stage: RefCell::new(None), last_print: Cell::new(Instant::now()) }
     }
 
     /// A new piece of work begins, and the one before is done.
@@ -41,14 +50,38 @@ impl Progress {
                 bar.reset_elapsed();
                 bar.set_message(text.to_owned());
             }
-            None => eprintln!("{text} …"),
+            None => self.print(&format!("{text} …")),
         }
     }
 
-    /// How the present piece of work goes; seen on a terminal alone.
+    /// How the present piece of work goes; where there is no terminal, now and then.
     pub fn live(&self, text: &str) {
-        if let (Some(bar), Some((stage, _))) = (&self.bar, &*self.stage.borrow()) {
-            bar.set_message(format!("{stage}: {text}"));
+        match (&self.bar, &*self.stage.borrow()) {
+            (Some(bar), Some((stage, _))) => bar.set_message(format!("{stage}: {text}")),
+            (None, _) if self.last_print.get().elapsed() >= PLAIN_INTERVAL => {
+                self.print(&format!("  {text}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn print(&self, text: &str) {
+        self.last_print.set(Instant::now());
+        eprintln!("{text}");
+    }
+
+    /// Shows the last line of the log at `path` while `work` goes on.
+    pub async fn follow<T>(&self, path: &Path, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                result = &mut work => return result,
+                () = tokio::time::sleep(LOG_INTERVAL) => {
+                    if let Some(line) = last_line(path) {
+                        self.live(&line);
+                    }
+                }
+            }
         }
     }
 
@@ -77,6 +110,17 @@ impl Progress {
     }
 }
 
+fn last_line(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES))).ok()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.split(['\n', '\r']).map(str::trim).rfind(|line| !line.is_empty())?;
+    Some(line.chars().filter(|c| !c.is_control()).collect())
+}
+
 impl Default for Progress {
     fn default() -> Self {
         Self::new()
@@ -87,6 +131,24 @@ impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_last_line_of_a_log_is_the_last_that_says_something() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        assert_eq!(last_line(&path), None);
+        for (text, line) in [("", None), ("a\nb\n\n", Some("b")), ("10 %\r20 %", Some("20 %"))] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(last_line(&path).as_deref(), line, "{text:?}");
         }
     }
 }
