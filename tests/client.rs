@@ -101,6 +101,7 @@ async fn refused_by_this_server(client: &Client) {
             success(vec![Request::Put(put("a", "1")), Request::Put(put("a", "2"))]),
             "duplicate key given in txn request",
         ),
+        (success(vec![compact(1)]), "key not found"),
         (success(many), "too many operations in txn request"),
         (Request::Put(large), "request is too large"),
         (at(1), "mvcc: required revision has been compacted"),

@@ -79,8 +79,8 @@ pub fn delete_range_request(delete: &DeleteRange) -> pb::DeleteRangeRequest {
 pub fn txn_request(txn: &Txn) -> pb::TxnRequest {
     pb::TxnRequest {
         compare: txn.compare.iter().map(compare).collect(),
-        success: txn.success.iter().filter_map(request_op).collect(),
-        failure: txn.failure.iter().filter_map(request_op).collect(),
+        success: txn.success.iter().map(request_op).collect(),
+        failure: txn.failure.iter().map(request_op).collect(),
     }
 }
 
@@ -151,16 +151,18 @@ fn compare(compare: &Compare) -> pb::Compare {
     pb::Compare { result: result.into(), target: target.into(), key, range_end, target_union: Some(union) }
 }
 
-/// None for a compaction: it can't be part of a transaction, and the types of the callers never put one there.
-fn request_op(request: &Request) -> Option<pb::RequestOp> {
+/// A compaction can't be a part of a transaction: it goes out as an empty operation, which the server refuses.
+fn request_op(request: &Request) -> pb::RequestOp {
     let request = match request {
-        Request::Range(range) => request_op::Request::RequestRange(range_request(range)),
-        Request::Put(put) => request_op::Request::RequestPut(put_request(put)),
-        Request::DeleteRange(delete) => request_op::Request::RequestDeleteRange(delete_range_request(delete)),
-        Request::Txn(txn) => request_op::Request::RequestTxn(txn_request(txn)),
-        Request::Compact(_) => return None,
+        Request::Range(range) => Some(request_op::Request::RequestRange(range_request(range))),
+        Request::Put(put) => Some(request_op::Request::RequestPut(put_request(put))),
+        Request::DeleteRange(delete) => {
+            Some(request_op::Request::RequestDeleteRange(delete_range_request(delete)))
+        }
+        Request::Txn(txn) => Some(request_op::Request::RequestTxn(txn_request(txn))),
+        Request::Compact(_) => None,
     };
-    Some(pb::RequestOp { request: Some(request) })
+    pb::RequestOp { request }
 }
 
 fn range_answer(response: pb::RangeResponse) -> Answer {
