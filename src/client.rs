@@ -82,6 +82,11 @@ impl Client {
         Ok(Self { channel, deadline: settings.command_timeout, require_leader: false })
     }
 
+    /// A client of each member that the settings name, in their order.
+    pub fn of_each(settings: &Settings) -> Result<Vec<Self>, TlsError> {
+        settings.endpoints.iter().map(|endpoint| Self::new(endpoint, settings)).collect()
+    }
+
     /// The same with another deadline for each call.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {

@@ -20,9 +20,4 @@ impl Verdict {
     pub fn from_evidence(evidence: Vec<String>) -> Self {
         if evidence.is_empty() { Self::Holds } else { Self::Broken(evidence) }
     }
-
-    /// Whether the promise is known to be broken.
-    pub fn is_broken(&self) -> bool {
-        matches!(self, Self::Broken(_))
-    }
 }

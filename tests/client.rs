@@ -39,7 +39,7 @@ fn settings(endpoints: &str) -> Settings {
 }
 
 fn clients(settings: &Settings) -> Vec<Client> {
-    settings.endpoints.iter().map(|endpoint| Client::new(endpoint, settings).unwrap()).collect()
+    Client::of_each(settings).unwrap()
 }
 
 fn client(endpoint: &str) -> Client {

@@ -41,11 +41,7 @@ async fn check_until_ended() -> Result<ExitStatus, SessionError> {
     properties::begin()?;
     let settings =
         Settings { dial_timeout: DIAL_TIMEOUT, command_timeout: DEADLINE, ..Settings::from_environment()? };
-    let clients: Vec<Client> = settings
-        .endpoints
-        .iter()
-        .map(|endpoint| Client::new(endpoint, &settings))
-        .collect::<Result<_, _>>()?;
+    let clients = Client::of_each(&settings)?;
     let ready_file = env::var_os(READY_FILE_VARIABLE).map_or(READY_FILE.into(), PathBuf::from);
     // A file of an earlier start would say that the cluster is healthy before it is; mostly there is none.
     let _ = fs::remove_file(&ready_file);

@@ -38,23 +38,21 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
     println!("looked for {} acknowledged keys on {} members", state.looked_for, contents.len());
     properties::final_contents_checked(state.looked_for > 0);
     let mut evidence = vec![];
-    match state.acknowledged {
-        Verdict::Broken(lost) => {
-            properties::acknowledged_writes_are_kept(&lost);
-            evidence.extend(lost);
-        }
-        Verdict::Holds => properties::acknowledged_writes_are_kept(&[]),
-        Verdict::Undecided(reason) => println!("undecided: {reason}"),
-    }
-    match state.attempted {
-        Verdict::Broken(made_up) => {
-            properties::nothing_is_made_up(&made_up);
-            evidence.extend(made_up);
-        }
-        Verdict::Holds => properties::nothing_is_made_up(&[]),
-        Verdict::Undecided(reason) => println!("undecided: {reason}"),
-    }
+    settle(state.acknowledged, properties::acknowledged_writes_are_kept, &mut evidence);
+    settle(state.attempted, properties::nothing_is_made_up, &mut evidence);
     Ok(verdict(&evidence))
+}
+
+/// Asserts a verdict, unless it is undecided, and collects what speaks against the cluster.
+fn settle(verdict: Verdict, assert: fn(&[String]), evidence: &mut Vec<String>) {
+    match verdict {
+        Verdict::Holds => assert(&[]),
+        Verdict::Broken(found) => {
+            assert(&found);
+            evidence.extend(found);
+        }
+        Verdict::Undecided(reason) => println!("undecided: {reason}"),
+    }
 }
 
 /// Each member's pairs at one revision that is no older than any acknowledged write.

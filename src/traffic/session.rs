@@ -69,11 +69,7 @@ impl Session {
 
     /// The same with given settings and history folder.
     pub fn with(settings: &Settings, folder: &Path, command: &str) -> Result<Arc<Self>, SessionError> {
-        let clients: Vec<Client> = settings
-            .endpoints
-            .iter()
-            .map(|endpoint| Client::new(endpoint, settings))
-            .collect::<Result<_, _>>()?;
+        let clients = Client::of_each(settings)?;
         let counters = Counters::open(folder)?;
         let recorder = Recorder::create(folder, command)?;
         Ok(Arc::new(Self {
