@@ -15,6 +15,7 @@ pub mod events;
 pub mod judge;
 pub mod local;
 pub mod manual;
+pub mod not_ready;
 pub mod prepare;
 pub mod processes;
 pub mod progress;

@@ -30,7 +30,7 @@ impl ClusterError {
     pub fn exit_status(&self) -> ExitStatus {
         let not_ready = match self {
             Self::Compose(error) => error.is_not_ready(),
-            Self::Local(error) => matches!(error, LocalError::NotReady { .. }),
+            Self::Local(error) => matches!(error, LocalError::NotReady(_)),
             Self::Workspace(_) => false,
         };
         if not_ready { ExitStatus::Unreachable } else { ExitStatus::Surroundings }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::lab::{
     docker::{self, DockerError},
+    not_ready::NotReady,
     template::{Entry, EntryKind, TestCommand},
     workspace::TimelineFolder,
 };
@@ -68,25 +69,15 @@ pub enum ComposeError {
         /// The log.
         log: PathBuf,
     },
-    /// The system didn't come up.
-    #[error(
-        "the system did not become ready: {reason}\nlast words of the health-checker:\n{last_words}\n(logs: {})",
-        logs.display()
-    )]
-    NotReady {
-        /// What Compose says, or that the time is over.
-        reason: String,
-        /// Its last lines.
-        last_words: String,
-        /// Where all logs lie.
-        logs: PathBuf,
-    },
+    /// The system isn't ready.
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
 }
 
 impl ComposeError {
     /// Whether the system is there but not ready, rather than Docker at fault.
     pub fn is_not_ready(&self) -> bool {
-        matches!(self, Self::NotReady { .. })
+        matches!(self, Self::NotReady(_))
     }
 }
 
@@ -190,7 +181,7 @@ impl ComposeCluster {
             |error| error.to_string(),
             |output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
         );
-        ComposeError::NotReady { reason: reason.to_owned(), last_words, logs: folder.logs() }
+        NotReady { reason: reason.to_owned(), last_words, logs: folder.logs() }.into()
     }
 
     /// What lies in the template folders of all containers that have a shell to list them.

@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::lab::{
     docker::last_lines,
     etcd_binary::EtcdBinary,
+    not_ready::NotReady,
     processes::{self, ClusterOptions, MemberState, ProcessError, tied_to_this_program},
     template::{Entry, EntryKind, TestCommand},
     workspace::TimelineFolder,
@@ -48,18 +49,8 @@ pub enum LocalError {
         source: io::Error,
     },
     /// The system isn't ready.
-    #[error(
-        "the system did not become ready: {reason}\nlast words of the health-checker:\n{last_words}\n(logs: {})",
-        logs.display()
-    )]
-    NotReady {
-        /// That the time is over, or that the health-checker ended.
-        reason: String,
-        /// Its last lines.
-        last_words: String,
-        /// Where all logs lie.
-        logs: PathBuf,
-    },
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
 }
 
 /// The programs that stand for the images.
@@ -124,7 +115,7 @@ impl LocalCluster {
     pub fn not_ready(&self, reason: &str, folder: &TimelineFolder) -> LocalError {
         let logs = folder.logs();
         let text = fs::read_to_string(logs.join(format!("{HEALTH_CHECKER}.log"))).unwrap_or_default();
-        LocalError::NotReady { reason: reason.to_owned(), last_words: last_lines(&text, 5), logs }
+        NotReady { reason: reason.to_owned(), last_words: last_lines(&text, 5), logs }.into()
     }
 
     /// What lies in the template folders, once per client.
