@@ -12,6 +12,7 @@ pub mod error;
 pub mod etcd_binary;
 pub mod evaluate;
 pub mod events;
+pub mod fault;
 pub mod judge;
 pub mod local;
 pub mod manual;

@@ -5,6 +5,7 @@ use crate::{
     exit::ExitStatus,
     lab::{
         compose::{ComposeCluster, ComposeError},
+        fault::action::{Ability, Action, ActionError, Topology},
         local::{self, LocalCluster, LocalError},
         template::{Entry, TestCommand},
         workspace::{ClusterKind, TimelineFolder, Workspace, WorkspaceError},
@@ -134,6 +135,38 @@ impl Cluster {
         match self {
             Self::Compose(cluster) => Ok(cluster.check_engine()?),
             Self::Processes(_) => Ok(()),
+        }
+    }
+
+    /// Who takes part.
+    pub fn topology(&self) -> Topology {
+        match self {
+            Self::Compose(cluster) => cluster.topology(),
+            Self::Processes(cluster) => cluster.topology(),
+        }
+    }
+
+    /// Carries out one step of a fault.
+    pub async fn act(&self, action: &Action) -> Result<(), ActionError> {
+        match self {
+            Self::Compose(cluster) => cluster.act(action).await,
+            Self::Processes(cluster) => cluster.act(action).await,
+        }
+    }
+
+    /// What can't be done here, and why, in words for people.
+    pub async fn lacks(&self) -> Vec<(Ability, String)> {
+        match self {
+            Self::Compose(cluster) => cluster.lacks().await,
+            Self::Processes(cluster) => cluster.lacks().await,
+        }
+    }
+
+    /// Where the lab itself reaches a member now, such as `http://172.18.0.2:2379`, if it does.
+    pub async fn member_url(&self, member: &str) -> Option<String> {
+        match self {
+            Self::Compose(cluster) => cluster.member_url(member).await,
+            Self::Processes(cluster) => cluster.member_url(member),
         }
     }
 

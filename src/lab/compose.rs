@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::lab::{
     docker::{self, DockerError},
+    fault::action::{Ability, Action, ActionError, Topology},
     not_ready::NotReady,
     template::{Entry, EntryKind, TestCommand},
     workspace::TimelineFolder,
@@ -243,6 +244,29 @@ impl ComposeCluster {
         let format = "{{.Names}}\t{{.State}}\t{{.Status}}";
         let all = docker::run(&["docker", "ps", "-a", "--filter", &filter, "--format", format])?;
         Ok(stopped(&self.services, &all))
+    }
+
+    /// Who takes part.
+    pub fn topology(&self) -> Topology {
+        let named = |prefix: &str| -> Vec<_> {
+            self.services.iter().filter(|service| service.starts_with(prefix)).cloned().collect()
+        };
+        Topology { members: named("etcd"), clients: named("client") }
+    }
+
+    /// Carries out one step of a fault.
+    pub async fn act(&self, action: &Action) -> Result<(), ActionError> {
+        Err(ActionError::new(action, "not yet"))
+    }
+
+    /// What can't be done here, and why.
+    pub async fn lacks(&self) -> Vec<(Ability, String)> {
+        Vec::new()
+    }
+
+    /// Where the lab itself reaches a member now.
+    pub async fn member_url(&self, _member: &str) -> Option<String> {
+        None
     }
 
     /// Whether the engine still answers; a command's exit code means nothing otherwise.

@@ -82,6 +82,69 @@ pub enum Event<'a> {
         /// How long it ran.
         milliseconds: u128,
     },
+    /// Which faults there may be in a timeline.
+    FaultsDrawn {
+        /// From 1.
+        timeline: usize,
+        /// The names of the kinds, as `--faults list` shows them.
+        kinds: &'a [&'a str],
+    },
+    /// A fault begins.
+    FaultStarted {
+        /// From 1.
+        timeline: usize,
+        /// Counts the faults of a timeline from 1.
+        id: usize,
+        /// The name of its kind.
+        kind: &'a str,
+        /// The nodes that it strikes.
+        on: &'a [String],
+        /// What it does, in a few words for people: `loses 30 % of what comes from etcd0`.
+        words: &'a str,
+    },
+    /// A fault is undone, or has nothing to undo.
+    FaultHealed {
+        /// From 1.
+        timeline: usize,
+        /// As it was started.
+        id: usize,
+        /// How long it lasted.
+        milliseconds: u128,
+    },
+    /// A fault could not begin, which is no failure.
+    FaultSkipped {
+        /// From 1.
+        timeline: usize,
+        /// The name of its kind.
+        kind: &'a str,
+        /// The nodes that it was meant for.
+        on: &'a [String],
+        /// Why not.
+        reason: &'a str,
+    },
+    /// Faults are off for a while, since a test command or the schedule asked for it.
+    QuietStarted {
+        /// From 1.
+        timeline: usize,
+        /// For how long; none until the timeline's end.
+        seconds: Option<f64>,
+    },
+    /// Faults are on again.
+    QuietEnded {
+        /// From 1.
+        timeline: usize,
+    },
+    /// A service's process ended.
+    ServiceEnded {
+        /// From 1.
+        timeline: usize,
+        /// The service.
+        service: &'a str,
+        /// What is known of its end.
+        status: &'a str,
+        /// Whether a fault ended it.
+        by_fault: bool,
+    },
     /// The cluster is going to be taken down.
     TimelineEnded {
         /// From 1.

@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::lab::{
     docker::last_lines,
     etcd_binary::EtcdBinary,
+    fault::action::{Ability, Action, ActionError, Topology},
     not_ready::NotReady,
     processes::{self, ClusterOptions, MemberState, ProcessError, tied_to_this_program},
     template::{Entry, EntryKind, TestCommand},
@@ -138,6 +139,32 @@ impl LocalCluster {
         let mut call = tied_to_this_program(&self.programs.templates.join(command.path()));
         set_environment(&mut call, self.endpoints(), folder, name);
         call.into()
+    }
+
+    /// Who takes part.
+    pub fn topology(&self) -> Topology {
+        let members = self.running.as_ref().and_then(|running| running.owned.as_ref());
+        let members = members.map_or_else(Vec::new, |(cluster, _)| {
+            cluster.members().iter().map(|member| member.name().to_owned()).collect()
+        });
+        Topology { members, clients: CLIENTS.map(str::to_owned).to_vec() }
+    }
+
+    /// Carries out one step of a fault.
+    pub async fn act(&self, action: &Action) -> Result<(), ActionError> {
+        Err(ActionError::new(action, "not yet"))
+    }
+
+    /// What can't be done here, and why.
+    pub async fn lacks(&self) -> Vec<(Ability, String)> {
+        Vec::new()
+    }
+
+    /// Where the lab itself reaches a member.
+    pub fn member_url(&self, member: &str) -> Option<String> {
+        let (cluster, _) = self.running.as_ref()?.owned.as_ref()?;
+        let member = cluster.members().iter().find(|known| known.name() == member)?;
+        Some(member.endpoint().to_owned())
     }
 
     /// Members that ended though nobody ended them, and a health-checker that did not stay.

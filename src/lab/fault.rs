@@ -1,0 +1,4 @@
+//! What strikes the system while test commands run: which faults there are, what each does, and how it is
+//! undone. A plan drawn from a seed goes in, actions on a cluster come out; verdicts are made elsewhere.
+
+pub mod action;
