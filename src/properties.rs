@@ -26,7 +26,14 @@ use crate::{
 };
 
 /// Messages of the sometimes properties that only faults bring about.
-pub const NEEDS_FAULTS: &[&str] = &["Client put requests can fail", "Client get requests can fail"];
+pub const NEEDS_FAULTS: &[&str] = &[
+    "Client put requests can fail",
+    "Client get requests can fail",
+    "The leader changes while drivers run",
+    "A member lags behind the others while drivers run",
+    "A write of unknown fate is later seen to have happened",
+    "A write of unknown fate is later seen not to have happened",
+];
 
 /// Where the platform puts its library; with it, the SDK writes no file.
 const PLATFORM_LIBRARY: &str = "/usr/lib/libvoidstar.so";
@@ -380,6 +387,22 @@ sometimes! {
 sometimes! {
     /// The recovery check compared hashes.
     hashes_compared, "Content hashes of all members were compared at one revision"
+}
+sometimes! {
+    /// Answers told of another leader, or of a later term, than those before.
+    leader_changed, "The leader changes while drivers run"
+}
+sometimes! {
+    /// A member had applied less than another one had before it was asked.
+    member_lagged, "A member lags behind the others while drivers run"
+}
+sometimes! {
+    /// A read found what a request without an answer wrote.
+    unknown_write_happened, "A write of unknown fate is later seen to have happened"
+}
+sometimes! {
+    /// At the end, a key still is as it was before a request without an answer.
+    unknown_write_did_not_happen, "A write of unknown fate is later seen not to have happened"
 }
 sometimes! {
     /// The final check had acknowledged writes to look for.

@@ -35,16 +35,24 @@ pub struct FinalState {
     pub attempted: Verdict,
     /// How many keys with acknowledged writes were looked for on each member.
     pub looked_for: usize,
+    /// How many keys have what a write of unknown fate left.
+    pub unknown_happened: usize,
+    /// How many keys are as if none of their writes of unknown fate had happened.
+    pub unknown_did_not_happen: usize,
 }
 
 /// Checks the members' contents against everything recorded.
 pub fn check(histories: &[History], members: &[Contents]) -> FinalState {
     let logs = key_logs(histories);
     let (mut lost, mut made_up) = (vec![], vec![]);
+    let (mut unknown_happened, mut unknown_did_not_happen) = (0, 0);
     for Contents { member, kvs } in members {
         let contents: BTreeMap<&Blob, &KeyValue> = kvs.iter().map(|kv| (&kv.key, kv)).collect();
         for (key, log) in &logs {
-            let Err(mismatch) = log.check(key, contents.get(key).copied(), None) else { continue };
+            let kv = contents.get(key).copied();
+            unknown_happened += usize::from(kv.is_some_and(|kv| log.is_from_unknown(kv)));
+            unknown_did_not_happen += usize::from(log.shows_that_no_unknown_happened(kv));
+            let Err(mismatch) = log.check(key, kv, None) else { continue };
             let sentence = format!("{member}: {mismatch}");
             if mismatch.never_written { made_up.push(sentence) } else { lost.push(sentence) }
         }
@@ -69,6 +77,8 @@ pub fn check(histories: &[History], members: &[Contents]) -> FinalState {
                 made_up[0]
             )),
         },
+        unknown_happened,
+        unknown_did_not_happen,
         looked_for: logs.values().filter(|log| log.has_acknowledged()).count(),
     }
 }
@@ -265,6 +275,33 @@ mod tests {
         assert_eq!(checked(&histories, refused), (true, false), "a refused write is there");
         let foreign = [honest, vec![pair("f", "?", 9)]].concat();
         assert_eq!(checked(&histories, foreign), (true, false), "a key is made up");
+    }
+
+    /// What became of writes without an answer shows in values and versions.
+    #[test]
+    fn the_fate_of_unknown_writes_is_told_where_it_is_certain() {
+        let run = || {
+            history(
+                "driver",
+                vec![
+                    (put("kept", "x"), Some(put_ok(5))),
+                    (put("kept", "lost"), None),
+                    (put("changed", "y"), None),
+                    (put("deleted", "z"), None),
+                    (delete_prefix("deleted"), None),
+                ],
+            )
+        };
+        let fates = |kvs: Vec<KeyValue>| {
+            let state = check(&[baseline_of(vec![]), run()], &[Contents { member: "etcd0".into(), kvs }]);
+            (state.unknown_happened, state.unknown_did_not_happen)
+        };
+        let at_version = |kv: KeyValue, version| KeyValue { version: crate::types::Version(version), ..kv };
+        let kept = at_version(pair("kept", "x", 5), 1);
+        let changed = at_version(pair("changed", "y", 6), 1);
+        assert_eq!(fates(vec![kept.clone(), changed.clone()]), (1, 1));
+        assert_eq!(fates(vec![kept]), (0, 2));
+        assert_eq!(fates(vec![at_version(pair("kept", "lost", 7), 2), changed]), (2, 0));
     }
 
     /// Without a baseline, a key that nobody wrote is no proof.

@@ -9,7 +9,7 @@ use std::{
 
 use super::verdict;
 use crate::{
-    client::Answered,
+    client::{Answered, CallError},
     exit::ExitStatus,
     health,
     operation::{KeyRange, Range, Request},
@@ -29,6 +29,7 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
     let clients: Vec<_> =
         session.clients().iter().map(|client| client.clone().with_deadline(DEADLINE)).collect();
     let mut applied = Applied::default();
+    let mut before = None;
     let mut evidence = vec![];
     let rounds = random::between(1, 20);
     for _ in 0..rounds {
@@ -37,6 +38,7 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
         }
         let statuses = health::on_each(&clients, |client| async move { client.status().await }).await;
         properties::all_members_answered(statuses.iter().all(Result::is_ok));
+        before = Some(compare(before, &statuses));
         for (client, status) in clients.iter().zip(statuses) {
             if let Ok(status) = status {
                 evidence.extend(judge(&client.endpoint().name, &status, &mut applied));
@@ -47,6 +49,31 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
     }
     println!("{rounds} rounds over {} members", clients.len());
     Ok(verdict(&evidence))
+}
+
+/// The furthest that any member told in a round.
+#[derive(Clone, Copy, Default)]
+struct Furthest {
+    term: u64,
+    leader: u64,
+    applied: u64,
+}
+
+/// Holds a round against the one before, which was over when this one began.
+fn compare(before: Option<Furthest>, statuses: &[Result<Answered<StatusResponse>, CallError>]) -> Furthest {
+    let told = || statuses.iter().flatten().map(|status| &status.message);
+    let mut now = before.unwrap_or_default();
+    for status in told() {
+        if status.raft_term > now.term || status.leader != 0 && now.leader == 0 {
+            (now.term, now.leader) = (status.raft_term.max(now.term), status.leader);
+        }
+        now.applied = now.applied.max(status.raft_applied_index);
+    }
+    if let Some(before) = before.filter(|before| before.leader != 0) {
+        properties::leader_changed(now.term > before.term);
+        properties::member_lagged(told().any(|status| status.raft_applied_index < before.applied));
+    }
+    now
 }
 
 /// The greatest applied index that each connection has told.

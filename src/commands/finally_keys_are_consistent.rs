@@ -37,6 +37,8 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
     let state = final_state::check(&histories, &contents);
     println!("looked for {} acknowledged keys on {} members", state.looked_for, contents.len());
     properties::final_contents_checked(state.looked_for > 0);
+    properties::unknown_write_happened(state.unknown_happened > 0);
+    properties::unknown_write_did_not_happen(state.unknown_did_not_happen > 0);
     let mut evidence = vec![];
     settle(state.acknowledged, properties::acknowledged_writes_are_kept, &mut evidence);
     settle(state.attempted, properties::nothing_is_made_up, &mut evidence);

@@ -2,11 +2,14 @@
 //! program leaves and is dropped; any other line that is no record is an error that names file and line.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io::{BufRead, BufReader},
+    ops::AddAssign,
     path::{Path, PathBuf},
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     HistoryError,
@@ -88,10 +91,83 @@ pub fn read_file(path: &Path) -> Result<Option<History>, HistoryError> {
     read_lines(path, BufReader::with_capacity(1 << 16, file))
 }
 
-fn read_lines(path: &Path, mut lines: impl BufRead) -> Result<Option<History>, HistoryError> {
-    let mut line = Vec::new();
+fn read_lines(path: &Path, lines: impl BufRead) -> Result<Option<History>, HistoryError> {
     let mut history: Option<History> = None;
     let mut open = HashMap::new();
+    each_record(path, lines, |record| match (&mut history, record) {
+        (None, Record::History(preamble)) => {
+            history = Some(History { path: path.to_owned(), preamble, operations: vec![] });
+            Ok(())
+        }
+        (None, _) => Err("the first line must tell who recorded".to_owned()),
+        (Some(history), record) => take(history, &mut open, record),
+    })?;
+    Ok(history)
+}
+
+/// How many operations of each sort a history has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Answered.
+    pub ok: u64,
+    /// Refused before anything happened.
+    pub did_not_happen: u64,
+    /// Without an answer, those included whose program ended first.
+    pub unknown: u64,
+}
+
+impl Counts {
+    /// All operations.
+    pub fn all(self) -> u64 {
+        self.ok + self.did_not_happen + self.unknown
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.ok += other.ok;
+        self.did_not_happen += other.did_not_happen;
+        self.unknown += other.unknown;
+    }
+}
+
+/// Reads a file to its end without keeping it: its counts, or what is wrong with it.
+pub fn count_file(path: &Path) -> Result<Counts, HistoryError> {
+    let file = File::open(path).map_err(HistoryError::io("read", path))?;
+    let (mut counts, mut open, mut begun) = (Counts::default(), HashSet::new(), false);
+    each_record(path, BufReader::with_capacity(1 << 16, file), |record| {
+        match record {
+            Record::History(_) if begun => return Err("only the first line tells who recorded".to_owned()),
+            Record::History(_) => begun = true,
+            _ if !begun => return Err("the first line must tell who recorded".to_owned()),
+            Record::Call(call) if !open.insert(call.operation) => {
+                return Err(format!("operation {} is called twice", call.operation));
+            }
+            Record::Call(_) => {}
+            Record::Return(returned) => {
+                if !open.remove(&returned.operation) {
+                    return Err(format!("operation {} returns without a call", returned.operation));
+                }
+                match *returned.outcome {
+                    Outcome::Ok(_) => counts.ok += 1,
+                    Outcome::DidNotHappen(_) => counts.did_not_happen += 1,
+                    Outcome::Unknown(_) => counts.unknown += 1,
+                }
+            }
+        }
+        Ok(())
+    })?;
+    counts.unknown += open.len() as u64;
+    Ok(counts)
+}
+
+/// Hands on each record of the file's whole lines, in order.
+fn each_record(
+    path: &Path,
+    mut lines: impl BufRead,
+    mut on_record: impl FnMut(Record<'_>) -> Result<(), String>,
+) -> Result<(), HistoryError> {
+    let mut line = Vec::new();
     for number in 1.. {
         line.clear();
         lines.read_until(b'\n', &mut line).map_err(HistoryError::io("read", path))?;
@@ -101,20 +177,14 @@ fn read_lines(path: &Path, mut lines: impl BufRead) -> Result<Option<History>, H
         let malformed =
             |detail: String| HistoryError::Malformed { path: path.to_owned(), line: number, detail };
         let record = serde_json::from_slice(&line).map_err(|error| malformed(error.to_string()))?;
-        match (&mut history, record) {
-            (None, Record::History(preamble)) => history = Some(begin(path, preamble)?),
-            (None, _) => return Err(malformed("the first line must tell who recorded".to_owned())),
-            (Some(history), record) => take(history, &mut open, record).map_err(malformed)?,
+        if let Record::History(Preamble { format_version, .. }) = record
+            && format_version != FORMAT_VERSION
+        {
+            return Err(HistoryError::Version { path: path.to_owned(), found: format_version });
         }
+        on_record(record).map_err(malformed)?;
     }
-    Ok(history)
-}
-
-fn begin(path: &Path, preamble: Preamble) -> Result<History, HistoryError> {
-    if preamble.format_version != FORMAT_VERSION {
-        return Err(HistoryError::Version { path: path.to_owned(), found: preamble.format_version });
-    }
-    Ok(History { path: path.to_owned(), preamble, operations: vec![] })
+    Ok(())
 }
 
 /// Takes one record; `open` has the position of each call without return.
@@ -203,6 +273,8 @@ mod tests {
         assert_eq!(operations.len(), 3);
         assert!(operations[0].response().is_some() && operations[2].returned.is_none());
         assert!(matches!(operations[1].returned, Some((Monotonic(25), Outcome::Unknown(_)))));
+        let counts = count_file(&histories[0].path).unwrap();
+        assert_eq!((counts.ok, counts.did_not_happen, counts.unknown), (1, 0, 2));
     }
 
     /// Cut at any byte, a file still reads, and gives no more than its whole lines.

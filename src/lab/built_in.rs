@@ -1,14 +1,39 @@
 //! The properties that the platform judges by itself, from what the lab saw: exit codes, setup-complete,
 //! members that stopped. Takes runs of commands and counts, gives properties; it runs nothing.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+};
 
 use serde_json::{Value, json};
 
 use crate::{
-    lab::{commands::CommandRun, docker::last_lines, events::End, timeline::Ran},
+    lab::{commands::CommandRun, docker::last_lines, evaluate::Histories, events::End, timeline::Ran},
     report::property::{Evidence, Kind, Outcome, Property},
 };
+
+/// As much of a log's end as surely holds the reason of an end.
+const LOG_TAIL_BYTES: u64 = 256 << 10;
+/// How many lines of a log are shown, after the one that tells the reason.
+const LOG_LINES: usize = 6;
+/// What stands in a log line that tells why the process ends: etcd's own, and the Go runtime's.
+const LAST_WORDS: [&str; 4] = ["\"level\":\"fatal\"", "\"level\":\"panic\"", "panic: ", "fatal error: "];
+
+/// A service that ended though no fault ended it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// The timeline, from 1.
+    pub timeline: usize,
+    /// The service.
+    pub service: String,
+    /// What is known of its end.
+    pub status: String,
+    /// The lines of its log that tell why, as far as there is one.
+    pub log: Vec<String>,
+}
 
 /// How often one source of SDK lines said setup-complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,14 +49,20 @@ pub struct SetupCount {
 }
 
 /// All built-in properties over the timelines of a run.
-pub fn judge(timelines: &[Ran], setups: &[SetupCount]) -> Vec<Property> {
+pub fn judge(
+    timelines: &[Ran],
+    setups: &[SetupCount],
+    stopped: &[Stopped],
+    histories: &Histories,
+) -> Vec<Property> {
     let runs: Vec<&CommandRun> = timelines.iter().flat_map(|timeline| &timeline.commands).collect();
     vec![
         exits_with_0(&runs),
         ends_by_itself(&runs),
         succeeded_once(timelines, &runs),
         setup_once(setups),
-        none_stopped(timelines),
+        none_stopped(stopped),
+        well_formed(histories),
     ]
 }
 
@@ -122,18 +153,46 @@ fn setup_once(setups: &[SetupCount]) -> Property {
     }
 }
 
-fn none_stopped(timelines: &[Ran]) -> Property {
+fn none_stopped(stopped: &[Stopped]) -> Property {
     let message = "No member or other service stops by itself";
-    let mut stopped = timelines.iter().enumerate().flat_map(|(index, timeline)| {
-        timeline.stopped.iter().map(move |(name, status)| (index + 1, name, status))
-    });
-    match stopped.next() {
-        Some((timeline, name, status)) => {
-            let source = format!("timeline-{timeline}/logs/{name}.log");
-            let evidence = evidence(&source, json!({"service": name, "status": status}));
+    match stopped.first() {
+        Some(Stopped { timeline, service, status, log }) => {
+            let source = format!("timeline-{timeline}/logs/{service}.log");
+            let evidence = evidence(&source, json!({"service": service, "status": status, "log": log}));
             property(message, Outcome::Broken, String::new(), Some(evidence))
         }
         None => property(message, Outcome::Holds, String::new(), None),
+    }
+}
+
+/// The lines of the log at `path` from the last that tells why a process ends, or else its last lines.
+pub fn last_words(path: &Path) -> io::Result<Vec<String>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let tells = |line: &&str| LAST_WORDS.iter().any(|words| line.contains(words));
+    let from = lines.iter().rposition(tells).unwrap_or(lines.len().saturating_sub(LOG_LINES));
+    Ok(lines[from..].iter().take(LOG_LINES).map(|line| (*line).to_owned()).collect())
+}
+
+fn well_formed(histories: &Histories) -> Property {
+    let message = "History files are well-formed";
+    match &histories.malformed {
+        Some((file, error)) => {
+            let evidence = evidence(file, json!({ "error": error }));
+            property(message, Outcome::Broken, String::new(), Some(evidence))
+        }
+        None if histories.files == 0 => {
+            property(message, Outcome::NotExercised, "no command recorded a history".to_owned(), None)
+        }
+        None => {
+            let reason = format!("files: {}, operations: {}", histories.files, histories.operations.all());
+            property(message, Outcome::Holds, reason, None)
+        }
     }
 }
 
@@ -163,11 +222,12 @@ mod tests {
             })
             .collect();
         let commands = vec![command("a", "client1"), command("a", "client2"), command("b", "client1")];
-        Ran { template: Template { name: "main".to_owned(), commands }, commands: runs, stopped: Vec::new() }
+        let template = Template { name: "main".to_owned(), commands };
+        Ran { number: 1, template, commands: runs, stopped: Vec::new(), faults: 0 }
     }
 
     fn outcome(message: &str, ran: Ran, setups: &[SetupCount]) -> Outcome {
-        let properties = judge(&[ran], setups);
+        let properties = judge(&[ran], setups, &[], &Histories::default());
         let found = properties.into_iter().find(|property| property.message.starts_with(message));
         found.unwrap_or_else(|| panic!("no property {message}")).outcome
     }
@@ -218,11 +278,37 @@ mod tests {
     }
 
     #[test]
+    fn the_last_words_are_the_reason_or_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("etcd0.log");
+        let log = |text: &str| {
+            fs::write(&path, text).unwrap();
+            last_words(&path).unwrap()
+        };
+        let many: Vec<String> = (0..20).map(|number| format!("line {number}")).collect();
+        assert_eq!(log(&many.join("\n")), many[14..]);
+        let told = format!("a\npanic: tocommit out of range\n\n{}", many.join("\n"));
+        assert_eq!(log(&told)[0], "panic: tocommit out of range");
+        assert_eq!(log(&told).len(), 6);
+    }
+
+    #[test]
+    fn a_history_that_is_none_is_named() {
+        let good = Histories { files: 2, ..Histories::default() };
+        assert_eq!(well_formed(&good).outcome, Outcome::Holds);
+        assert_eq!(well_formed(&Histories::default()).outcome, Outcome::NotExercised);
+        let malformed = Some(("timeline-1/history/x.jsonl".to_owned(), "x.jsonl:7".to_owned()));
+        let property = well_formed(&Histories { malformed, ..good });
+        assert_eq!(property.outcome, Outcome::Broken);
+        assert_eq!(property.first_failure.unwrap().source, "timeline-1/history/x.jsonl");
+    }
+
+    #[test]
     fn a_service_that_stopped_is_named() {
-        let mut timeline = ran(&[]);
-        timeline.stopped.push(("etcd1".to_owned(), "Exited (2)".to_owned()));
-        let properties = judge(&[timeline], &[]);
-        let property = properties.iter().find(|p| p.message.starts_with("No member")).unwrap();
-        assert_eq!(property.first_failure.as_ref().unwrap().details["service"], "etcd1");
+        let (service, status) = ("etcd1".to_owned(), "Exited (2)".to_owned());
+        let property = none_stopped(&[Stopped { timeline: 3, service, status, log: Vec::new() }]);
+        let failure = property.first_failure.unwrap();
+        assert_eq!(failure.details["service"], "etcd1");
+        assert_eq!(failure.source, "timeline-3/logs/etcd1.log");
     }
 }

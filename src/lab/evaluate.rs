@@ -1,5 +1,5 @@
-//! From files of SDK output to verdicts: finds the files of a run, reads each once, and hands what it reads to
-//! the judges. It writes nothing.
+//! From what a run leaves to verdicts, timeline by timeline: reads each file of SDK output and each history once,
+//! and hands what it reads to the judges. Of a timeline that was taken in, no file is needed any more.
 
 use std::{
     fs,
@@ -7,11 +7,13 @@ use std::{
 };
 
 use crate::{
+    history::reader::{self, Counts as Operations},
     lab::{
-        built_in::{self, SetupCount},
-        judge::Judge,
+        built_in::{self, SetupCount, Stopped},
+        judge::{Faults, Judge},
         sdk_output::{self, Line, SdkOutputError},
         timeline::Ran,
+        workspace::TimelineFolder,
     },
     report::property::{Counts, Property},
 };
@@ -21,16 +23,14 @@ const SERVICES: &str = "sdk.jsonl";
 
 /// A file of SDK output.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// The timeline, from 1.
-    pub timeline: usize,
+struct Source {
+    timeline: usize,
     /// The name that evidence gives it.
-    pub name: String,
-    /// Where it lies.
-    pub path: PathBuf,
+    name: String,
+    path: PathBuf,
     /// Whether what it declares but never reaches counts. Not so for our own health-checker beside foreign
     /// commands: it declares all properties of this project's commands, and none of those run.
-    pub catalogue_counts: bool,
+    catalogue_counts: bool,
 }
 
 impl Source {
@@ -39,64 +39,142 @@ impl Source {
     }
 }
 
-/// The file of the services of `timeline` and those of the commands that ran in it, as far as they are there.
-pub fn sources(timeline: usize, sdk: &Path, ran: &Ran, foreign_commands: bool) -> Vec<Source> {
+/// The history files of a run, looked through.
+#[derive(Debug, Default)]
+pub struct Histories {
+    /// How many files there are.
+    pub files: usize,
+    /// Their operations.
+    pub operations: Operations,
+    /// The name of the first file that is none, and why.
+    pub malformed: Option<(String, String)>,
+}
+
+/// What the timelines of a run gave so far.
+#[derive(Debug)]
+pub struct Evaluation<'a> {
+    needs_faults: &'a [&'a str],
+    /// Whether the commands are another project's.
+    foreign: bool,
+    judge: Judge,
+    setups: Vec<SetupCount>,
+    histories: Histories,
+    stopped: Vec<Stopped>,
+    timelines: Vec<Ran>,
+}
+
+impl<'a> Evaluation<'a> {
+    /// Nothing yet. `needs_faults` are the messages of the properties that only faults bring about.
+    pub fn new(needs_faults: &'a [&'a str], foreign: bool) -> Self {
+        Self {
+            needs_faults,
+            foreign,
+            judge: Judge::default(),
+            setups: Vec::new(),
+            histories: Histories::default(),
+            stopped: Vec::new(),
+            timelines: Vec::new(),
+        }
+    }
+
+    /// Takes in a timeline that has ended, with the files of the commands that ran in it.
+    pub fn add(&mut self, ran: Ran, folder: &TimelineFolder) -> Result<(), SdkOutputError> {
+        for source in sources(&ran, &folder.sdk(), self.foreign) {
+            self.setups.push(read(&source, &mut self.judge)?);
+        }
+        for path in files(&folder.history(), "jsonl") {
+            self.count(ran.number, &path);
+        }
+        for (service, status) in &ran.stopped {
+            let log = folder.logs().join(format!("{service}.log"));
+            let log = built_in::last_words(&log).unwrap_or_else(|error| vec![error.to_string()]);
+            let (service, status) = (service.clone(), status.clone());
+            self.stopped.push(Stopped { timeline: ran.number, service, status, log });
+        }
+        self.timelines.push(ran);
+        Ok(())
+    }
+
+    fn count(&mut self, timeline: usize, path: &Path) {
+        self.histories.files += 1;
+        match reader::count_file(path) {
+            Ok(operations) => self.histories.operations += operations,
+            Err(error) => {
+                let file = path.file_name().unwrap_or_default().to_string_lossy();
+                let name = format!("timeline-{timeline}/history/{file}");
+                self.histories.malformed.get_or_insert((name, error.to_string()));
+            }
+        }
+    }
+
+    /// How many timelines were taken in.
+    pub fn timelines(&self) -> usize {
+        self.timelines.len()
+    }
+
+    /// How many operations were recorded.
+    pub fn operations(&self) -> Operations {
+        self.histories.operations
+    }
+
+    /// The verdicts so far, built-in properties among them.
+    pub fn properties(&self) -> Vec<Property> {
+        let injected = self.timelines.iter().map(|ran| ran.faults).sum();
+        let mut properties = self.judge.verdicts(Faults { needed_by: self.needs_faults, injected });
+        properties.extend(built_in::judge(&self.timelines, &self.setups, &self.stopped, &self.histories));
+        properties
+    }
+}
+
+/// The file of the services and those of the commands that ran, as far as they are there.
+fn sources(ran: &Ran, sdk: &Path, foreign: bool) -> Vec<Source> {
     let commands = ran.commands.iter().map(|run| format!("{}.jsonl", run.name));
     [SERVICES.to_owned()]
         .into_iter()
         .chain(commands)
         .map(|file| Source {
-            timeline,
-            name: format!("timeline-{timeline}/sdk/{file}"),
+            timeline: ran.number,
+            name: format!("timeline-{}/sdk/{file}", ran.number),
             path: sdk.join(&file),
-            catalogue_counts: !foreign_commands || file != SERVICES,
+            catalogue_counts: !foreign || file != SERVICES,
         })
         .filter(|source| source.path.exists())
         .collect()
 }
 
-/// The verdicts over the timelines of a run, built-in properties among them.
-pub fn run(
-    timelines: &[Ran],
-    sources: &[Source],
-    needs_faults: &[&str],
-) -> Result<Vec<Property>, SdkOutputError> {
-    let (mut properties, setups) = judge(sources, needs_faults)?;
-    properties.extend(built_in::judge(timelines, &setups));
-    Ok(properties)
+fn read(source: &Source, judge: &mut Judge) -> Result<SetupCount, SdkOutputError> {
+    let mut count = 0;
+    sdk_output::read(&source.path, |line| match line {
+        Line::Assertion(assertion) if assertion.hit || source.catalogue_counts => {
+            judge.add(&source.name, *assertion);
+        }
+        Line::SetupComplete(_) => count += 1,
+        Line::Assertion(_) | Line::Other => {}
+    })?;
+    let (timeline, from_command) = (source.timeline, source.is_of_command());
+    Ok(SetupCount { timeline, source: source.name.clone(), from_command, count })
 }
 
-/// The verdicts over files of any project; nothing is known of the commands that wrote them.
-pub fn files(paths: &[PathBuf]) -> Result<Vec<Property>, SdkOutputError> {
-    let source = |path: &PathBuf| Source {
-        timeline: 1,
-        name: path.display().to_string(),
-        path: path.clone(),
-        catalogue_counts: true,
-    };
-    let sources: Vec<_> = paths.iter().map(source).collect();
-    Ok(judge(&sources, &[])?.0)
-}
-
-fn judge(
-    sources: &[Source],
-    needs_faults: &[&str],
-) -> Result<(Vec<Property>, Vec<SetupCount>), SdkOutputError> {
-    let mut judge = Judge::new(needs_faults);
-    let mut setups = Vec::new();
-    for source in sources {
-        let mut count = 0;
-        sdk_output::read(&source.path, |line| match line {
-            Line::Assertion(assertion) if assertion.hit || source.catalogue_counts => {
-                judge.add(&source.name, *assertion);
-            }
-            Line::SetupComplete(_) => count += 1,
-            Line::Assertion(_) | Line::Other => {}
-        })?;
-        let (timeline, from_command) = (source.timeline, source.is_of_command());
-        setups.push(SetupCount { timeline, source: source.name.clone(), from_command, count });
+/// The verdicts over files of any project; nothing is known of the commands that wrote them, and nothing of
+/// faults but the messages of properties that need them.
+pub fn sdk_files(paths: &[PathBuf], faults: Faults<'_>) -> Result<Vec<Property>, SdkOutputError> {
+    let mut judge = Judge::default();
+    for path in paths {
+        let name = path.display().to_string();
+        read(&Source { timeline: 1, name, path: path.clone(), catalogue_counts: true }, &mut judge)?;
     }
-    Ok((judge.verdicts(), setups))
+    Ok(judge.verdicts(faults))
+}
+
+/// The files with this ending in a folder, in order of name; none if there is no such folder.
+pub fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|found| found == ending))
+        .collect();
+    paths.sort_unstable();
+    paths
 }
 
 /// Writes the verdicts, with all of their evidence, beside what they were drawn from.

@@ -10,11 +10,18 @@ use crate::{
 };
 
 /// Collects assertions, then judges.
-#[derive(Debug)]
-pub struct Judge<'a> {
-    /// Messages of properties that only faults bring about, empty where faults are injected.
-    needs_faults: &'a [&'a str],
+#[derive(Debug, Default)]
+pub struct Judge {
     seen: BTreeMap<(String, Kind), Seen>,
+}
+
+/// What is known of faults, which some properties need to be exercised at all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Faults<'a> {
+    /// The messages of the properties that only faults bring about.
+    pub needed_by: &'a [&'a str],
+    /// How many faults were injected.
+    pub injected: usize,
 }
 
 #[derive(Debug, Default)]
@@ -23,12 +30,7 @@ struct Seen {
     failure: Option<Evidence>,
 }
 
-impl<'a> Judge<'a> {
-    /// A judge to whom the failure of a property in `needs_faults` to happen means nothing.
-    pub fn new(needs_faults: &'a [&'a str]) -> Self {
-        Self { needs_faults, seen: BTreeMap::new() }
-    }
-
+impl Judge {
     /// Takes one assertion, or its entry in the catalogue, that was found in `source`.
     pub fn add(&mut self, source: &str, assertion: Assertion) {
         let kind = kind(&assertion);
@@ -50,10 +52,19 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The verdict of every property that was seen or declared, by message.
-    pub fn verdicts(self) -> Vec<Property> {
-        let Self { needs_faults, seen } = self;
-        seen.into_iter().map(|((message, kind), seen)| verdict(message, kind, seen, needs_faults)).collect()
+    /// The verdict of every property that was seen or declared, by message. That a property which needs faults
+    /// did not happen is no failure: few faults need not bring it about.
+    pub fn verdicts(&self, faults: Faults<'_>) -> Vec<Property> {
+        self.seen.iter().map(|((message, kind), seen)| verdict(message, *kind, seen, faults)).collect()
+    }
+}
+
+impl Faults<'_> {
+    fn without_effect(self) -> String {
+        match self.injected {
+            0 => "needs faults, and none were injected".to_owned(),
+            injected => format!("needs faults, and {injected} did not bring it about"),
+        }
     }
 }
 
@@ -68,20 +79,26 @@ fn kind(assertion: &Assertion) -> Kind {
     }
 }
 
-fn verdict(message: String, kind: Kind, seen: Seen, needs_faults: &[&str]) -> Property {
+fn verdict(message: &str, kind: Kind, seen: &Seen, faults: Faults<'_>) -> Property {
     let (passed, failed) = (seen.pass.is_some(), seen.failure.is_some());
     let (outcome, reason) = match kind {
-        Kind::Always | Kind::AlwaysOrUnreachable | Kind::Unreachable if failed => (Outcome::Broken, ""),
-        _ if passed => (Outcome::Holds, ""),
-        Kind::AlwaysOrUnreachable | Kind::Unreachable => (Outcome::Holds, "never reached"),
-        _ if needs_faults.contains(&message.as_str()) => {
-            (Outcome::NotExercised, "needs faults, and none were injected")
+        Kind::Always | Kind::AlwaysOrUnreachable | Kind::Unreachable if failed => {
+            (Outcome::Broken, String::new())
         }
-        Kind::Sometimes if failed => (Outcome::Broken, "never true"),
-        _ => (Outcome::Broken, "never reached"),
+        _ if passed => (Outcome::Holds, String::new()),
+        Kind::AlwaysOrUnreachable | Kind::Unreachable => (Outcome::Holds, "never reached".to_owned()),
+        _ if faults.needed_by.contains(&message) => (Outcome::NotExercised, faults.without_effect()),
+        Kind::Sometimes if failed => (Outcome::Broken, "never true".to_owned()),
+        _ => (Outcome::Broken, "never reached".to_owned()),
     };
-    let reason = reason.to_owned();
-    Property { message, kind, outcome, reason, first_pass: seen.pass, first_failure: seen.failure }
+    Property {
+        message: message.to_owned(),
+        kind,
+        outcome,
+        reason,
+        first_pass: seen.pass.clone(),
+        first_failure: seen.failure.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -105,12 +122,12 @@ mod tests {
 
     /// The verdict over a catalogue entry and then one hit per condition, each from a process of its own.
     fn judged(assert_type: AssertType, must_hit: bool, hits: &[bool], needs_faults: &[&str]) -> Property {
-        let mut judge = Judge::new(needs_faults);
+        let mut judge = Judge::default();
         judge.add("p0", assertion(assert_type, must_hit, false, false));
         for (process, condition) in hits.iter().enumerate() {
             judge.add(&format!("p{}", process + 1), assertion(assert_type, must_hit, true, *condition));
         }
-        let mut verdicts = judge.verdicts();
+        let mut verdicts = judge.verdicts(Faults { needed_by: needs_faults, injected: 0 });
         assert_eq!(verdicts.len(), 1);
         verdicts.remove(0)
     }
@@ -172,10 +189,10 @@ mod tests {
 
     #[test]
     fn one_message_of_two_kinds_is_two_properties() {
-        let mut judge = Judge::new(&[]);
+        let mut judge = Judge::default();
         judge.add("p", assertion(AssertType::Always, true, true, true));
         judge.add("p", assertion(AssertType::Sometimes, true, true, false));
-        let verdicts = judge.verdicts();
+        let verdicts = judge.verdicts(Faults::default());
         assert_eq!(
             verdicts.iter().map(|property| property.outcome).collect::<Vec<_>>(),
             [Outcome::Holds, Outcome::Broken]

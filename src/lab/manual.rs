@@ -11,8 +11,9 @@ use crate::{
         composer::Ending,
         docker,
         error::LabError,
-        evaluate,
+        evaluate::{self, Evaluation},
         events::{Event, EventLog},
+        judge::Faults,
         prepare::{self, ClusterOptions},
         run::{self, Lab},
         timeline::{self, Context, Plan},
@@ -81,9 +82,9 @@ pub async fn test(options: &run::Options) -> Result<ExitStatus, LabError> {
     lab.progress.stage("Running the test commands");
     let plan = Plan { number: state.timeline, seed, duration: options.duration, ending: Ending::Finally };
     let ran = timeline::run(&mut cluster, plan, context).await?;
-    let foreign = options.cluster.templates.is_some();
-    let sources = evaluate::sources(state.timeline, &folder.sdk(), &ran, foreign);
-    let properties = run::judge(&[ran], &sources, options.needs_faults, &run)?;
+    let mut evaluation = Evaluation::new(options.needs_faults, options.cluster.templates.is_some());
+    evaluation.add(ran, &folder)?;
+    let properties = run::judge(&evaluation, &run)?;
     lab.progress.finish();
     Ok(run::report(&properties, &run))
 }
@@ -181,5 +182,5 @@ fn log_files(folder: &std::path::Path) -> Result<Vec<PathBuf>, WorkspaceError> {
 
 /// Judges files of SDK output, of whatever project.
 pub fn evaluate(files: &[PathBuf]) -> Result<ExitStatus, LabError> {
-    Ok(run::show(&evaluate::files(files)?))
+    Ok(run::show(&evaluate::sdk_files(files, Faults::default())?))
 }

@@ -14,7 +14,7 @@ use crate::{
         cluster::{Cluster, UpCluster},
         composer::Ending,
         error::LabError,
-        evaluate::{self, Source},
+        evaluate::{self, Evaluation},
         events::{Event, EventLog},
         prepare::{self, ClusterOptions},
         progress::Progress,
@@ -85,12 +85,19 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     let run = lab.workspace.new_run()?;
     let log = EventLog::open(&run)?;
     log.write(&Event::RunStarted { seed })?;
-    let result = Job { options, lab: &lab, run: &run, log: &log }.timelines(kind, seed).await;
+    let mut evaluation = Evaluation::new(options.needs_faults, options.cluster.templates.is_some());
+    let job = Job { options, lab: &lab, run: &run, log: &log };
+    let failure = job.timelines(kind, seed, &mut evaluation).await.err();
     log.write(&Event::RunEnded)?;
-    let (ran, sources) = result?;
-    let properties = judge(&ran, &sources, options.needs_faults, &run)?;
+    let failure = match failure {
+        Some(error) if evaluation.timelines() == 0 => return Err(error),
+        other => other,
+    };
+    let properties = judge(&evaluation, &run)?;
     lab.progress.finish();
-    Ok(report(&properties, &run))
+    let status = report(&properties, &run);
+    // The timelines that did end are not lost over one that could not be run.
+    failure.map_or(Ok(status), Err)
 }
 
 /// A run at work.
@@ -103,22 +110,25 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    async fn timelines(self, kind: ClusterKind, seed: u64) -> Result<(Vec<Ran>, Vec<Source>), LabError> {
+    async fn timelines(
+        self,
+        kind: ClusterKind,
+        seed: u64,
+        evaluation: &mut Evaluation<'_>,
+    ) -> Result<(), LabError> {
         let Lab { project, workspace, progress } = self.lab;
         let wanted = &self.options.cluster;
         let mut cluster = prepare::cluster(kind, wanted, project, workspace, self.run, progress).await?;
         let mut seeds = StdRng::seed_from_u64(seed);
-        let foreign = wanted.templates.is_some();
-        let (mut ran, mut sources) = (Vec::new(), Vec::new());
         for number in 1..=self.options.timelines {
             let folder = self.run.timeline(number)?;
             let ending = Ending::of_timeline(number);
             let plan = Plan { number, seed: seeds.r#gen(), duration: self.options.duration, ending };
-            let timeline = self.timeline(&mut cluster, plan, &folder).await?;
-            sources.extend(evaluate::sources(number, &folder.sdk(), &timeline, foreign));
-            ran.push(timeline);
+            let ran = self.timeline(&mut cluster, plan, &folder).await?;
+            evaluation.add(ran, &folder)?;
+            judge(evaluation, self.run)?;
         }
-        Ok((ran, sources))
+        Ok(())
     }
 
     async fn timeline(
@@ -152,14 +162,9 @@ impl Job<'_> {
     }
 }
 
-/// The verdicts, also in the run's folder.
-pub fn judge(
-    ran: &[Ran],
-    sources: &[Source],
-    needs_faults: &[&str],
-    run: &RunFolder,
-) -> Result<Vec<Property>, LabError> {
-    let properties = evaluate::run(ran, sources, needs_faults)?;
+/// The verdicts so far, also in the run's folder.
+pub fn judge(evaluation: &Evaluation<'_>, run: &RunFolder) -> Result<Vec<Property>, LabError> {
+    let properties = evaluation.properties();
     evaluate::save(&properties, run.path()).map_err(LabError::Save)?;
     Ok(properties)
 }

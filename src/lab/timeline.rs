@@ -62,12 +62,16 @@ pub struct Plan {
 /// What was run.
 #[derive(Debug)]
 pub struct Ran {
+    /// The timeline, from 1.
+    pub number: usize,
     /// The template that was chosen.
     pub template: Template,
     /// All runs of commands.
     pub commands: Vec<CommandRun>,
     /// Services that ended by themselves.
     pub stopped: Vec<(String, String)>,
+    /// How many faults were injected.
+    pub faults: usize,
 }
 
 /// What a timeline works with and on.
@@ -133,7 +137,7 @@ pub async fn run(cluster: &mut Cluster, plan: Plan, context: Context<'_>) -> Res
     finish(cluster, &template, schedule.ending, &mut commands, context).await?;
     let stopped = cluster.stopped()?;
     context.log.write(&Event::TimelineEnded { timeline: plan.number })?;
-    Ok(Ran { template, commands: commands.into_ended(), stopped })
+    Ok(Ran { number: plan.number, template, commands: commands.into_ended(), stopped, faults: 0 })
 }
 
 /// Starts drivers, and anytime commands beside them, until the time is over.

@@ -85,6 +85,23 @@ impl KeyLog {
         base || self.unknown.iter().any(fits)
     }
 
+    /// Whether a pair is what a write of unknown fate left: then that write has happened.
+    pub fn is_from_unknown(&self, kv: &KeyValue) -> bool {
+        let acknowledged = self.acknowledged.contains_key(&kv.mod_revision);
+        let wrote = |effect: &Effect| matches!(effect, Effect::Put(value) if *value == kv.value);
+        !acknowledged && !kv.value.as_slice().is_empty() && self.unknown.iter().any(wrote)
+    }
+
+    /// Whether the key is certainly as if no put of unknown fate had happened, while there were such puts. It
+    /// goes by the version, which counts all puts, so a key that may have been deleted tells nothing.
+    pub fn shows_that_no_unknown_happened(&self, kv: Option<&KeyValue>) -> bool {
+        let mut effects = self.acknowledged.values().chain(&self.unknown);
+        let versions = kv.map_or(0, |kv| kv.version.0);
+        !self.unknown.is_empty()
+            && effects.all(|effect| matches!(effect, Effect::Put(_)))
+            && usize::try_from(versions).is_ok_and(|versions| versions == self.acknowledged.len())
+    }
+
     /// Holds a read against the attempts: `at` is the revision that the read reached, or none if it had to reach
     /// everything acknowledged.
     pub fn check(&self, key: &Blob, seen: Option<&KeyValue>, at: Option<Revision>) -> Result<(), Mismatch> {

@@ -18,8 +18,6 @@ use crate::{
     types::Blob,
 };
 
-/// No run of the command begins a request after this long.
-const BUDGET: Duration = Duration::from_secs(20);
 const KEY_CHARACTERS: usize = 16;
 const LARGE_AT_LEAST_BYTES: u64 = 64 << 10;
 const LARGE_AT_MOST_BYTES: u64 = 256 << 10;
@@ -29,6 +27,8 @@ const LARGE_AT_MOST_BYTES: u64 = 256 << 10;
 pub struct Plan {
     /// Writes of all workers together.
     pub writes: u64,
+    /// No request begins after this long.
+    pub budget: Duration,
     /// Workers at once.
     pub workers: u64,
     /// Deadline of each request.
@@ -69,7 +69,8 @@ impl Plan {
         let rarely = || *random::choice(&[0.0, 0.0, 0.02, 0.1]);
         let most_workers = *random::choice(&[1, 4, 12, 32]);
         Self {
-            writes: random::between(1, 100),
+            writes: random::between(1, *random::choice(&[100, 1_000, 10_000])),
+            budget: Duration::from_secs(*random::choice(&[2, 5, 10])),
             workers: random::between(1, most_workers),
             deadline: Duration::from_millis(*random::choice(&[1000, 2000, 5000])),
             overwrite: often(),
@@ -87,6 +88,7 @@ impl Plan {
         let (never, deadline) = (0.0, Duration::from_secs(5));
         Self {
             writes,
+            budget: Duration::from_secs(20),
             workers: 1,
             deadline,
             overwrite: never,
@@ -102,7 +104,7 @@ impl Plan {
 
 /// Runs the plan to its end, or to the end of the time allowed.
 pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, HistoryError> {
-    let until = Instant::now() + BUDGET;
+    let until = Instant::now() + plan.budget;
     let plan = Arc::new(plan.clone());
     let mut workers = JoinSet::new();
     for number in 0..plan.workers {
@@ -217,6 +219,9 @@ impl Writer {
         let Answer::Range(answer) = &response.answer else { return Ok(()) };
         let at = serializable.then_some(response.header.revision);
         let own = &self.keys[position];
+        if let Some(kv) = answer.kvs.first() {
+            properties::unknown_write_happened(own.log.is_from_unknown(kv));
+        }
         let mismatch = own.log.check(&own.key, answer.kvs.first(), at).err();
         properties::values_are_consistent(mismatch.as_ref());
         properties::read_elsewhere(member != through);
