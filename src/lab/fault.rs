@@ -2,3 +2,5 @@
 //! undone. A plan drawn from a seed goes in, actions on a cluster come out; verdicts are made elsewhere.
 
 pub mod action;
+pub mod disk;
+pub mod network;

@@ -19,7 +19,7 @@ use crate::lab::etcd_binary::EtcdBinary;
 
 use member::Ports;
 pub use member::{Member, MemberState};
-pub use spawn::command as tied_to_this_program;
+pub use spawn::{command as tied_to_this_program, spawn as spawn_tied};
 
 /// How often other ports are tried, if one was taken between its choice and its use.
 const PORT_ATTEMPTS: usize = 5;

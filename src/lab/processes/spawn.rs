@@ -21,7 +21,7 @@ struct Request {
 static SPAWNER: OnceLock<Sender<Request>> = OnceLock::new();
 
 /// Starts `command` in the spawning thread.
-pub(super) fn spawn(command: Command) -> io::Result<Child> {
+pub fn spawn(command: Command) -> io::Result<Child> {
     let spawner = SPAWNER.get_or_init(|| {
         let (sender, requests) = mpsc::channel::<Request>();
         thread::spawn(move || {
