@@ -49,6 +49,17 @@ pub struct RunningCommand {
     pub pid: Option<u32>,
 }
 
+/// The end of a service's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The service.
+    pub service: String,
+    /// What is known of its end, for people.
+    pub status: String,
+    /// Whether a fault ended it, or it had to end because of one.
+    pub by_fault: bool,
+}
+
 /// A cluster of either kind.
 pub enum Cluster {
     /// Containers.
@@ -170,8 +181,16 @@ impl Cluster {
         }
     }
 
-    /// The services that ended though nobody ended them, each with what is known of it.
-    pub fn stopped(&mut self) -> Result<Vec<(String, String)>, ClusterError> {
+    /// The ends since this was last asked, in no particular order.
+    pub fn ended(&self) -> Vec<Ended> {
+        match self {
+            Self::Compose(cluster) => cluster.ended(),
+            Self::Processes(cluster) => cluster.ended(),
+        }
+    }
+
+    /// The services that ended at some time though no fault ended them, each with what is known of it.
+    pub fn stopped(&self) -> Result<Vec<(String, String)>, ClusterError> {
         match self {
             Self::Compose(cluster) => {
                 Ok(cluster.stopped()?.into_iter().map(|stopped| (stopped.name, stopped.status)).collect())

@@ -246,6 +246,12 @@ impl ComposeCluster {
         Ok(stopped(&self.services, &all))
     }
 
+    /// The ends since this was last asked.
+    #[expect(clippy::unused_self, reason = "not done yet")]
+    pub fn ended(&self) -> Vec<crate::lab::cluster::Ended> {
+        Vec::new()
+    }
+
     /// Who takes part.
     pub fn topology(&self) -> Topology {
         let named = |prefix: &str| -> Vec<_> {

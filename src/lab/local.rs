@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -73,7 +74,7 @@ pub struct LocalCluster {
 struct Running {
     endpoints: String,
     /// None if another lab brought the members up.
-    owned: Option<(processes::Cluster, Child)>,
+    owned: Option<(processes::Cluster, Mutex<Child>)>,
 }
 
 impl LocalCluster {
@@ -108,7 +109,7 @@ impl LocalCluster {
         command.env("HEALTH_CHECKER_READY_FILE", folder.path().join("cluster-is-healthy"));
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(failed("open", &path))?).stderr(log);
         let checker = command.spawn().map_err(failed("start", &self.programs.health_checker))?;
-        self.running = Some(Running { endpoints, owned: Some((members, checker)) });
+        self.running = Some(Running { endpoints, owned: Some((members, Mutex::new(checker))) });
         Ok(())
     }
 
@@ -169,9 +170,15 @@ impl LocalCluster {
         Some(member.endpoint().to_owned())
     }
 
+    /// The ends since this was last asked.
+    #[expect(clippy::unused_self, reason = "not done yet")]
+    pub fn ended(&self) -> Vec<crate::lab::cluster::Ended> {
+        Vec::new()
+    }
+
     /// Members that ended though nobody ended them, and a health-checker that did not stay.
-    pub fn stopped(&mut self) -> Vec<(String, String)> {
-        let Some((members, checker)) = self.running.as_mut().and_then(|running| running.owned.as_mut())
+    pub fn stopped(&self) -> Vec<(String, String)> {
+        let Some((members, checker)) = self.running.as_ref().and_then(|running| running.owned.as_ref())
         else {
             return Vec::new();
         };
@@ -184,7 +191,7 @@ impl LocalCluster {
                 MemberState::Running | MemberState::Paused | MemberState::Stopped => None,
             })
             .collect();
-        if let Ok(Some(status)) = checker.try_wait() {
+        if let Ok(Some(status)) = checker.lock().unwrap_or_else(PoisonError::into_inner).try_wait() {
             stopped.push((HEALTH_CHECKER.to_owned(), ended(status)));
         }
         stopped
@@ -192,12 +199,13 @@ impl LocalCluster {
 
     /// Ends everything, puts the members' logs to the others and removes the members' data.
     pub fn down(&mut self, folder: &TimelineFolder) -> Result<(), LocalError> {
-        let Some((members, mut checker)) = self.running.take().and_then(|mut running| running.owned.take())
+        let Some((members, checker)) = self.running.take().and_then(|mut running| running.owned.take())
         else {
             return Ok(());
         };
         let logs: Vec<_> = members.members().iter().map(|member| member.log().to_owned()).collect();
         drop(members);
+        let mut checker = checker.into_inner().unwrap_or_else(PoisonError::into_inner);
         let _ = checker.kill();
         let _ = checker.wait();
         for log in logs {
@@ -216,6 +224,7 @@ impl LocalCluster {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some((_, checker)) = &mut self.owned {
+            let checker = checker.get_mut().unwrap_or_else(PoisonError::into_inner);
             let _ = checker.kill();
             let _ = checker.wait();
         }
