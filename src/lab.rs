@@ -17,6 +17,7 @@ pub mod judge;
 pub mod local;
 pub mod manual;
 pub mod not_ready;
+pub mod observer;
 pub mod prepare;
 pub mod processes;
 pub mod progress;

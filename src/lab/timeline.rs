@@ -13,6 +13,7 @@ use crate::lab::{
     commands::{CommandError, CommandRun, Commands},
     composer::{Ending, Schedule, Start, Step},
     events::{Event, EventLog},
+    observer::Observer,
     progress::Progress,
     sdk_output::{self, Line, SdkOutputError},
     template::{Role, Template, TemplateError, discover},
@@ -119,8 +120,19 @@ fn says_complete(path: &Path) -> Result<bool, SdkOutputError> {
     Ok(complete)
 }
 
-/// Runs the commands on a system that is ready.
+/// Runs the commands on a system that is ready, and looks at its members meanwhile.
 pub async fn run(cluster: &mut Cluster, plan: Plan, context: Context<'_>) -> Result<Ran, TimelineError> {
+    let observer = Observer::new(context.folder)?;
+    let mut ran = tokio::select! {
+        ran = run_commands(cluster, plan, context) => ran?,
+        failed = observer.watch(cluster) => match failed? {},
+    };
+    ran.stopped = cluster.stopped()?;
+    context.log.write(&Event::TimelineEnded { timeline: plan.number })?;
+    Ok(ran)
+}
+
+async fn run_commands(cluster: &Cluster, plan: Plan, context: Context<'_>) -> Result<Ran, TimelineError> {
     let mut templates = discover(&cluster.entries()?)?;
     let chosen = usize::try_from(plan.seed % templates.len() as u64).unwrap_or_default();
     let template = templates.swap_remove(chosen);
@@ -135,9 +147,8 @@ pub async fn run(cluster: &mut Cluster, plan: Plan, context: Context<'_>) -> Res
     }
     drive(cluster, &template, &mut schedule, &mut commands, plan, context).await?;
     finish(cluster, &template, schedule.ending, &mut commands, context).await?;
-    let stopped = cluster.stopped()?;
-    context.log.write(&Event::TimelineEnded { timeline: plan.number })?;
-    Ok(Ran { number: plan.number, template, commands: commands.into_ended(), stopped, faults: 0 })
+    let commands = commands.into_ended();
+    Ok(Ran { number: plan.number, template, commands, stopped: Vec::new(), faults: 0 })
 }
 
 /// Starts drivers, and anytime commands beside them, until the time is over.
