@@ -247,7 +247,6 @@ impl ComposeCluster {
     }
 
     /// The ends since this was last asked.
-    #[expect(clippy::unused_self, reason = "not done yet")]
     pub fn ended(&self) -> Vec<crate::lab::cluster::Ended> {
         Vec::new()
     }
