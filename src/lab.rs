@@ -22,6 +22,7 @@ pub mod prepare;
 pub mod processes;
 pub mod progress;
 pub mod project;
+pub mod retention;
 pub mod run;
 pub mod sdk_output;
 pub mod template;

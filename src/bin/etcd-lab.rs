@@ -46,6 +46,9 @@ struct CommonOptions {
     /// Decides the schedule of commands [default: drawn, and printed first]
     #[arg(long, global = true)]
     seed: Option<u64>,
+    /// How many gigabytes all runs may take on disk; beyond that, what holds is removed, the oldest first
+    #[arg(long, global = true, value_name = "GB", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
+    disk_limit: u64,
     /// Leave the last cluster up (containers only)
     #[arg(long, global = true)]
     keep: bool,
@@ -155,6 +158,7 @@ fn options(options: CommonOptions) -> Options {
         duration: options.duration,
         seed: options.seed,
         keep: options.keep,
+        disk_limit: options.disk_limit.saturating_mul(1_000_000_000),
         needs_faults: NEEDS_FAULTS,
     }
 }

@@ -2,6 +2,7 @@
 //! and hands what it reads to the judges. Of a timeline that was taken in, no file is needed any more.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -10,6 +11,7 @@ use crate::{
     history::reader::{self, Counts as Operations},
     lab::{
         built_in::{self, SetupCount, Stopped},
+        events::End,
         judge::{Faults, Judge},
         sdk_output::{self, Line, SdkOutputError},
         timeline::Ran,
@@ -60,6 +62,8 @@ pub struct Evaluation<'a> {
     setups: Vec<SetupCount>,
     histories: Histories,
     stopped: Vec<Stopped>,
+    /// The timelines in which something was seen that must not be.
+    failing: BTreeSet<usize>,
     timelines: Vec<Ran>,
 }
 
@@ -73,6 +77,7 @@ impl<'a> Evaluation<'a> {
             setups: Vec::new(),
             histories: Histories::default(),
             stopped: Vec::new(),
+            failing: BTreeSet::new(),
             timelines: Vec::new(),
         }
     }
@@ -80,10 +85,19 @@ impl<'a> Evaluation<'a> {
     /// Takes in a timeline that has ended, with the files of the commands that ran in it.
     pub fn add(&mut self, ran: Ran, folder: &TimelineFolder) -> Result<(), SdkOutputError> {
         for source in sources(&ran, &folder.sdk(), self.foreign) {
-            self.setups.push(read(&source, &mut self.judge)?);
+            let (setup, broken) = read(&source, &mut self.judge)?;
+            self.setups.push(setup);
+            if broken {
+                self.failing.insert(ran.number);
+            }
         }
         for path in files(&folder.history(), "jsonl") {
             self.count(ran.number, &path);
+        }
+        if !ran.stopped.is_empty()
+            || ran.commands.iter().any(|run| !matches!(run.end, End::Exited(0) | End::Stopped))
+        {
+            self.failing.insert(ran.number);
         }
         for (service, status) in &ran.stopped {
             let log = folder.logs().join(format!("{service}.log"));
@@ -102,6 +116,7 @@ impl<'a> Evaluation<'a> {
             Err(error) => {
                 let file = path.file_name().unwrap_or_default().to_string_lossy();
                 let name = format!("timeline-{timeline}/history/{file}");
+                self.failing.insert(timeline);
                 self.histories.malformed.get_or_insert((name, error.to_string()));
             }
         }
@@ -110,6 +125,11 @@ impl<'a> Evaluation<'a> {
     /// How many timelines were taken in.
     pub fn timelines(&self) -> usize {
         self.timelines.len()
+    }
+
+    /// The timelines in which something was seen that must not be.
+    pub fn failing(&self) -> &BTreeSet<usize> {
+        &self.failing
     }
 
     /// How many operations were recorded.
@@ -142,17 +162,18 @@ fn sources(ran: &Ran, sdk: &Path, foreign: bool) -> Vec<Source> {
         .collect()
 }
 
-fn read(source: &Source, judge: &mut Judge) -> Result<SetupCount, SdkOutputError> {
-    let mut count = 0;
+/// Hands on a file's assertions; how often it says setup-complete, and whether it breaks a property.
+fn read(source: &Source, judge: &mut Judge) -> Result<(SetupCount, bool), SdkOutputError> {
+    let (mut count, mut broken) = (0, false);
     sdk_output::read(&source.path, |line| match line {
         Line::Assertion(assertion) if assertion.hit || source.catalogue_counts => {
-            judge.add(&source.name, *assertion);
+            broken |= judge.add(&source.name, *assertion);
         }
         Line::SetupComplete(_) => count += 1,
         Line::Assertion(_) | Line::Other => {}
     })?;
     let (timeline, from_command) = (source.timeline, source.is_of_command());
-    Ok(SetupCount { timeline, source: source.name.clone(), from_command, count })
+    Ok((SetupCount { timeline, source: source.name.clone(), from_command, count }, broken))
 }
 
 /// The verdicts over files of any project; nothing is known of the commands that wrote them, and nothing of

@@ -145,6 +145,11 @@ pub enum Event<'a> {
         /// Whether a fault ended it.
         by_fault: bool,
     },
+    /// The histories and logs of a timeline where all holds made room for others.
+    FilesRemoved {
+        /// From 1.
+        timeline: usize,
+    },
     /// The cluster is going to be taken down.
     TimelineEnded {
         /// From 1.

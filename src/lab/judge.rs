@@ -31,8 +31,9 @@ struct Seen {
 }
 
 impl Judge {
-    /// Takes one assertion, or its entry in the catalogue, that was found in `source`.
-    pub fn add(&mut self, source: &str, assertion: Assertion) {
+    /// Takes one assertion, or its entry in the catalogue, that was found in `source`. Whether it breaks a
+    /// property, whatever else is found.
+    pub fn add(&mut self, source: &str, assertion: Assertion) -> bool {
         let kind = kind(&assertion);
         let passed = match kind {
             Kind::Reachable => true,
@@ -50,6 +51,7 @@ impl Judge {
             let first = if passed { &mut seen.pass } else { &mut seen.failure };
             first.get_or_insert_with(evidence);
         }
+        hit && !passed && kind != Kind::Sometimes
     }
 
     /// The verdict of every property that was seen or declared, by message. That a property which needs faults

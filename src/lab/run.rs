@@ -19,6 +19,7 @@ use crate::{
         prepare::{self, ClusterOptions},
         progress::Progress,
         project::Project,
+        retention,
         timeline::{self, Context, Plan, Ran},
         workspace::{ClusterKind, RunFolder, TimelineFolder, Workspace},
     },
@@ -39,6 +40,8 @@ pub struct Options {
     pub duration: Duration,
     /// Decides every schedule; drawn if none.
     pub seed: Option<u64>,
+    /// How many bytes all runs together may take on disk.
+    pub disk_limit: u64,
     /// Leave the last cluster up.
     pub keep: bool,
     /// The messages of properties that only faults bring about.
@@ -127,6 +130,24 @@ impl Job<'_> {
             let ran = self.timeline(&mut cluster, plan, &folder).await?;
             evaluation.add(ran, &folder)?;
             judge(evaluation, self.run)?;
+            self.keep_within_bounds(evaluation)?;
+        }
+        Ok(())
+    }
+
+    fn keep_within_bounds(self, evaluation: &Evaluation<'_>) -> Result<(), LabError> {
+        let Self { options, lab, run, log } = self;
+        let removed =
+            retention::keep_within(options.disk_limit, run, evaluation.timelines(), evaluation.failing())?;
+        for old in &removed.runs {
+            lab.progress.note(&format!("removed the old run {} (--disk-limit)", old.display()));
+        }
+        for timeline in removed.timelines {
+            log.write(&Event::FilesRemoved { timeline })?;
+            let bound = "to stay within --disk-limit";
+            lab.progress.note(&format!(
+                "removed histories and logs of timeline {timeline}, where all holds, {bound}"
+            ));
         }
         Ok(())
     }
