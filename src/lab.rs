@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod events;
 pub mod fault;
 pub mod judge;
+pub mod lint;
 pub mod local;
 pub mod manual;
 pub mod not_ready;

@@ -86,6 +86,15 @@ enum Command {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Lint test templates, of any project in any language
+    Template {
+        /// A folder of template folders, or a container that has them in /opt/antithesis/test/v1
+        #[arg(value_name = "FOLDER|CONTAINER")]
+        place: String,
+        /// SDK output of the commands, in which messages are looked for that stand at several places
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        sdk_output: Vec<PathBuf>,
+    },
     /// Judge files of SDK output, of any project in any language
     Evaluate {
         /// The files that `ANTITHESIS_SDK_LOCAL_OUTPUT` named
@@ -143,6 +152,7 @@ async fn work(arguments: Arguments) -> Result<ExitStatus, LabError> {
         Command::Test => manual::test(&options).await,
         Command::Down => manual::down().await,
         Command::Logs { service, follow } => manual::logs(service.as_deref(), follow).await,
+        Command::Template { place, sdk_output } => manual::template(&place, &sdk_output),
         Command::Evaluate { files } => manual::evaluate(&files),
     }
 }

@@ -6,8 +6,8 @@ use crate::{
     exit::ExitStatus,
     lab::{
         cluster::ClusterError, commands::CommandError, compose::ComposeError, etcd_binary::EtcdBinaryError,
-        local::LocalError, project::ProjectError, sdk_output::SdkOutputError, template::TemplateError,
-        timeline::TimelineError, workspace::WorkspaceError,
+        lint::LintError, local::LocalError, project::ProjectError, sdk_output::SdkOutputError,
+        template::TemplateError, timeline::TimelineError, workspace::WorkspaceError,
     },
 };
 
@@ -32,6 +32,9 @@ pub enum LabError {
     /// What the SDK wrote.
     #[error(transparent)]
     SdkOutput(#[from] SdkOutputError),
+    /// A template can't be looked at.
+    #[error(transparent)]
+    Lint(#[from] LintError),
     /// The verdicts can't be written.
     #[error("failed to write the verdicts: {0}")]
     Save(io::Error),
@@ -65,11 +68,12 @@ impl LabError {
         match self {
             Self::Cluster(error) => error.exit_status(),
             Self::Timeline(error) => timeline_status(error),
-            Self::SdkOutput(error) => sdk_status(error),
-            Self::Etcd(EtcdBinaryError::NotAVersion { .. }) | Self::WrongOption { .. } => ExitStatus::Usage,
-            Self::Workspace(WorkspaceError::NoCluster) | Self::Project(ProjectError::NoSources { .. }) => {
-                ExitStatus::Usage
-            }
+            Self::SdkOutput(error) | Self::Lint(LintError::SdkOutput(error)) => sdk_status(error),
+            Self::Etcd(EtcdBinaryError::NotAVersion { .. })
+            | Self::WrongOption { .. }
+            | Self::Lint(_)
+            | Self::Workspace(WorkspaceError::NoCluster)
+            | Self::Project(ProjectError::NoSources { .. }) => ExitStatus::Usage,
             Self::Workspace(_) | Self::Project(_) | Self::Etcd(_) | Self::Save(_) => ExitStatus::Surroundings,
         }
     }

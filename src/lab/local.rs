@@ -253,7 +253,8 @@ fn set_environment(command: &mut Command, endpoints: &str, folder: &TimelineFold
         .env("NO_COLOR", "1");
 }
 
-fn list(templates: &Path) -> Result<Vec<Entry>, LocalError> {
+/// What lies in a folder of templates, without the name of a container.
+pub fn list(templates: &Path) -> Result<Vec<Entry>, LocalError> {
     let mut entries = Vec::new();
     for (template, path) in read_folder(templates)? {
         if !path.is_dir() {

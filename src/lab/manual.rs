@@ -14,6 +14,7 @@ use crate::{
         evaluate::{self, Evaluation},
         events::{Event, EventLog},
         judge::Faults,
+        lint::{self, Severity},
         prepare::{self, ClusterOptions},
         run::{self, Lab},
         timeline::{self, Context, Plan},
@@ -178,6 +179,21 @@ fn log_files(folder: &std::path::Path) -> Result<Vec<PathBuf>, WorkspaceError> {
         .collect();
     paths.sort_unstable();
     Ok(paths)
+}
+
+/// Lints test templates, of whatever project.
+pub fn template(place: &str, sdk_output: &[PathBuf]) -> Result<ExitStatus, LabError> {
+    let linted = lint::lint(place, sdk_output)?;
+    for (command, role) in &linted.commands {
+        println!("{command}: {role}");
+    }
+    for finding in &linted.findings {
+        println!("{}: {}", finding.severity, finding.text);
+    }
+    let errors = linted.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let warnings = linted.findings.len() - errors;
+    println!("{} commands, {errors} errors, {warnings} warnings", linted.commands.len());
+    Ok(if errors == 0 { ExitStatus::Holds } else { ExitStatus::Broken })
 }
 
 /// Judges files of SDK output, of whatever project.

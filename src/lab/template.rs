@@ -2,7 +2,7 @@
 //! template's folder. In go listings, one per container, out come templates or all that is wrong with them.
 //! It looks at no file itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
@@ -40,13 +40,28 @@ const PREFIXES: [(&str, Role); 7] = [
 const HELPER: &str = "helper_";
 
 impl Role {
-    fn of(file_name: &str) -> Option<Self> {
+    /// What the prefix of a file name says.
+    pub fn of(file_name: &str) -> Option<Self> {
         PREFIXES.iter().find(|(prefix, _)| file_name.starts_with(prefix)).map(|(_, role)| *role)
     }
 
     /// Whether a command of this role drives the system, rather than looks at it.
     pub fn is_driver(self) -> bool {
         matches!(self, Self::ParallelDriver | Self::SerialDriver | Self::SingletonDriver)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::First => "runs once, first, with faults off",
+            Self::ParallelDriver => "runs again and again, many at once",
+            Self::SerialDriver => "runs again and again, without another driver beside it",
+            Self::SingletonDriver => "runs once, as the only driver",
+            Self::Anytime => "runs again and again beside the drivers",
+            Self::Eventually => "ends what runs, with faults off, and then the timeline",
+            Self::Finally => "runs when all others have ended, with faults off, and ends the timeline",
+        })
     }
 }
 
