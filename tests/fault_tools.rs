@@ -60,7 +60,8 @@ fn flushes_are_slow_while_the_fault_lasts_and_no_longer() {
     // Lines of quick flushes may still be on their way.
     assert!((0..MOST_ON_THEIR_WAY).any(|_| flusher.time(1) >= DELAY / 2));
     let slow = flusher.time(3);
-    assert!(slow >= DELAY * 3 - DELAY / 10, "{slow:?}");
+    // The first may have begun before the clock did.
+    assert!(slow * 10 >= DELAY * 29, "{slow:?}");
     drop(fault);
     flusher.time(1);
     let healed = flusher.time(3);

@@ -199,6 +199,14 @@ impl Cluster {
         }
     }
 
+    /// The name of the network that the nodes have of their own on this machine, if they have one.
+    pub fn network(&self) -> Option<&str> {
+        match self {
+            Self::Compose(_) => None,
+            Self::Processes(cluster) => cluster.network(),
+        }
+    }
+
     /// Where a client on this machine reaches the members; empty if they can't be reached from it.
     pub fn endpoints(&self) -> &str {
         match self {

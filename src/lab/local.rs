@@ -1,7 +1,11 @@
-//! The cluster as processes of this machine: real etcd members on loopback, a health-checker, and test
-//! commands run straight from a folder of templates, once for each of two imagined client containers.
+//! The cluster as processes of this machine: real etcd members, a health-checker, and test commands run straight
+//! from a folder of templates, once for each of two imagined client containers. Each member and each client has a
+//! network namespace where that can be had; without, all are on loopback.
 //! Everything ends with the value, and with the lab if the lab is killed; it decides nothing about what
 //! runs when.
+
+mod clients;
+mod system;
 
 use std::{
     env,
@@ -9,24 +13,31 @@ use std::{
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{Mutex, PoisonError},
+    process::{Child, Command, Stdio},
+    sync::Arc,
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::lab::{
+    cluster::Ended,
     docker::last_lines,
     etcd_binary::EtcdBinary,
     fault::action::{Ability, Action, ActionError, Topology},
     not_ready::NotReady,
-    processes::{self, ClusterOptions, MemberState, ProcessError, tied_to_this_program},
+    processes::{
+        self, ClusterOptions, Member, ProcessError,
+        namespaces::{self, Network, NetworkError, namespace_file},
+        tied_to_this_program,
+    },
     template::{Entry, EntryKind, TestCommand},
     workspace::TimelineFolder,
 };
+use clients::Clients;
+use system::System;
 
 /// As many as in `docker-compose.yaml`.
-const MEMBERS: usize = 3;
+const MEMBERS: [&str; 3] = ["etcd0", "etcd1", "etcd2"];
 /// What stands for the client containers.
 const CLIENTS: [&str; 2] = ["client1", "client2"];
 /// The name of the health-checker's log and in messages.
@@ -34,12 +45,18 @@ const HEALTH_CHECKER: &str = "health-checker";
 /// Where members keep data and logs while they run, below the timeline's folder.
 const MEMBERS_FOLDER: &str = "members";
 
+/// Why nothing can be done to members of another lab.
+const NOT_OURS: &str = "the cluster was brought up by another lab, which alone can do this";
+
 /// Why the processes are not as they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     /// The members.
     #[error(transparent)]
     Members(#[from] ProcessError),
+    /// The network that a lab which was killed has left.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// A file or folder.
     #[error("failed to {action} {}: {source}", path.display())]
     File {
@@ -73,8 +90,10 @@ pub struct LocalCluster {
 
 struct Running {
     endpoints: String,
+    /// The name of the network with the clients' namespaces, if there is one.
+    network: Option<String>,
     /// None if another lab brought the members up.
-    owned: Option<(processes::Cluster, Mutex<Child>)>,
+    owned: Option<Arc<System>>,
 }
 
 impl LocalCluster {
@@ -83,9 +102,10 @@ impl LocalCluster {
         Self { etcd, programs, running: None }
     }
 
-    /// Uses members that another lab has brought up.
-    pub fn attach(&mut self, endpoints: &str) {
-        self.running = Some(Running { endpoints: endpoints.to_owned(), owned: None });
+    /// Uses members that another lab has brought up, with its network, if it has one.
+    pub fn attach(&mut self, endpoints: &str, network: Option<&str>) {
+        let (endpoints, network) = (endpoints.to_owned(), network.map(str::to_owned));
+        self.running = Some(Running { endpoints, network, owned: None });
     }
 
     /// Where the members are reached; empty while they are down.
@@ -93,11 +113,39 @@ impl LocalCluster {
         self.running.as_ref().map_or("", |running| &running.endpoints)
     }
 
+    /// The name of the network that the nodes have of their own, if they have one.
+    pub fn network(&self) -> Option<&str> {
+        self.running.as_ref()?.network.as_deref()
+    }
+
+    /// Removes what a lab with that process id has left, which must have ended. Its processes ended with it.
+    pub fn clean_up_after(lab_pid: u32) -> Result<(), LocalError> {
+        Ok(namespaces::remove_left_by(lab_pid)?)
+    }
+
+    fn system(&self) -> Option<&Arc<System>> {
+        self.running.as_ref()?.owned.as_ref()
+    }
+
     /// Starts members and health-checker, which says by itself when the system is ready.
     pub fn up(&mut self, folder: &TimelineFolder) -> Result<(), LocalError> {
-        let options = ClusterOptions::new(MEMBERS, folder.path().join(MEMBERS_FOLDER));
+        let nodes: Vec<_> = MEMBERS.into_iter().chain(CLIENTS).collect();
+        let network = Network::create(&nodes);
+        let mut options = ClusterOptions::new(MEMBERS.len(), folder.path().join(MEMBERS_FOLDER));
+        if let Ok(network) = &network {
+            options.places = MEMBERS.iter().filter_map(|member| network.place(member)).collect();
+        }
         let members = processes::Cluster::start(&self.etcd, &options)?;
         let endpoints = members.endpoints();
+        let checker = self.start_checker(&endpoints, folder)?;
+        let name = network.as_ref().ok().map(|network| network.name().to_owned());
+        let network = network.map_err(|error| error.to_string());
+        let system = System::new(members, checker, Clients::new(folder), network);
+        self.running = Some(Running { endpoints, network: name, owned: Some(Arc::new(system)) });
+        Ok(())
+    }
+
+    fn start_checker(&self, endpoints: &str, folder: &TimelineFolder) -> Result<Child, LocalError> {
         let path = folder.logs().join(format!("{HEALTH_CHECKER}.log"));
         let failed = |action, path: &Path| {
             let path = path.to_owned();
@@ -105,12 +153,10 @@ impl LocalCluster {
         };
         let log = File::create(&path).map_err(failed("make", &path))?;
         let mut command = tied_to_this_program(&self.programs.health_checker);
-        set_environment(&mut command, &endpoints, folder, "sdk");
+        set_environment(&mut command, endpoints, folder, "sdk");
         command.env("HEALTH_CHECKER_READY_FILE", folder.path().join("cluster-is-healthy"));
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(failed("open", &path))?).stderr(log);
-        let checker = command.spawn().map_err(failed("start", &self.programs.health_checker))?;
-        self.running = Some(Running { endpoints, owned: Some((members, Mutex::new(checker))) });
-        Ok(())
+        command.spawn().map_err(failed("start", &self.programs.health_checker))
     }
 
     /// The error that says why the system isn't ready.
@@ -137,96 +183,72 @@ impl LocalCluster {
         name: &str,
         folder: &TimelineFolder,
     ) -> tokio::process::Command {
-        let mut call = tied_to_this_program(&self.programs.templates.join(command.path()));
+        let client = &command.container;
+        let namespace = self.network().map(|network| namespace_file(network, client));
+        let program = self.programs.templates.join(command.path());
+        let mut call = Clients::new(folder).command(client, namespace.as_deref(), &program);
         set_environment(&mut call, self.endpoints(), folder, name);
         call.into()
     }
 
-    /// Who takes part.
+    /// Who takes part. Members that another lab brought up are not this lab's to strike.
     pub fn topology(&self) -> Topology {
-        let members = self.running.as_ref().and_then(|running| running.owned.as_ref());
-        let members = members.map_or_else(Vec::new, |(cluster, _)| {
-            cluster.members().iter().map(|member| member.name().to_owned()).collect()
-        });
+        let members = self.system().map_or(&[][..], |system| system.members());
+        let members = members.iter().map(|member| member.name().to_owned()).collect();
         Topology { members, clients: CLIENTS.map(str::to_owned).to_vec() }
     }
 
     /// Carries out one step of a fault.
-    #[allow(clippy::unused_async, reason = "not done yet")]
     pub async fn act(&self, action: &Action) -> Result<(), ActionError> {
-        Err(ActionError::new(action, "not yet"))
+        let system = self.system().cloned().ok_or_else(|| ActionError::new(action, NOT_OURS))?;
+        let done = {
+            let action = action.clone();
+            tokio::task::spawn_blocking(move || system.act(&action)).await
+        };
+        let done = done.unwrap_or_else(|error| Err(error.to_string()));
+        done.map_err(|reason| ActionError::new(action, reason))
     }
 
     /// What can't be done here, and why.
-    #[allow(clippy::unused_async, reason = "not done yet")]
     pub async fn lacks(&self) -> Vec<(Ability, String)> {
-        Vec::new()
+        let Some(system) = self.system().cloned() else {
+            return Ability::ALL.map(|ability| (ability, NOT_OURS.to_owned())).to_vec();
+        };
+        let lacks = tokio::task::spawn_blocking(move || system.lacks()).await;
+        lacks.unwrap_or_else(|error| Ability::ALL.map(|ability| (ability, error.to_string())).to_vec())
     }
 
     /// Where the lab itself reaches a member.
     pub fn member_url(&self, member: &str) -> Option<String> {
-        let (cluster, _) = self.running.as_ref()?.owned.as_ref()?;
-        let member = cluster.members().iter().find(|known| known.name() == member)?;
+        let member = self.system()?.members().iter().find(|known| known.name() == member)?;
         Some(member.endpoint().to_owned())
     }
 
     /// The ends since this was last asked.
-    pub fn ended(&self) -> Vec<crate::lab::cluster::Ended> {
-        Vec::new()
+    pub fn ended(&self) -> Vec<Ended> {
+        self.system().map_or_else(Vec::new, |system| system.ended())
     }
 
-    /// Members that ended though nobody ended them, and a health-checker that did not stay.
+    /// Members that ended though no fault ended them, and a health-checker that did not stay.
     pub fn stopped(&self) -> Vec<(String, String)> {
-        let Some((members, checker)) = self.running.as_ref().and_then(|running| running.owned.as_ref())
-        else {
-            return Vec::new();
-        };
-        let ended = |status: ExitStatus| format!("ended by itself with {status}");
-        let mut stopped: Vec<_> = members
-            .members()
-            .iter()
-            .filter_map(|member| match member.state() {
-                MemberState::Ended(status) => Some((member.name().to_owned(), ended(status))),
-                MemberState::Running | MemberState::Paused | MemberState::Stopped => None,
-            })
-            .collect();
-        if let Ok(Some(status)) = checker.lock().unwrap_or_else(PoisonError::into_inner).try_wait() {
-            stopped.push((HEALTH_CHECKER.to_owned(), ended(status)));
-        }
-        stopped
+        self.system().map_or_else(Vec::new, |system| system.stopped())
     }
 
     /// Ends everything, puts the members' logs to the others and removes the members' data.
     pub fn down(&mut self, folder: &TimelineFolder) -> Result<(), LocalError> {
-        let Some((members, checker)) = self.running.take().and_then(|mut running| running.owned.take())
-        else {
-            return Ok(());
-        };
-        let logs: Vec<_> = members.members().iter().map(|member| member.log().to_owned()).collect();
-        drop(members);
-        let mut checker = checker.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let _ = checker.kill();
-        let _ = checker.wait();
-        for log in logs {
+        let Some(system) = self.running.take().and_then(|running| running.owned) else { return Ok(()) };
+        // An action that is under way may hold the system a little longer.
+        system.retire();
+        for log in system.members().iter().map(Member::log) {
             let target = folder.logs().join(log.file_name().unwrap_or_default());
-            fs::rename(&log, &target).map_err(|source| LocalError::File {
+            fs::rename(log, &target).map_err(|source| LocalError::File {
                 action: "move",
-                path: log,
+                path: log.to_owned(),
                 source,
             })?;
         }
         let data = folder.path().join(MEMBERS_FOLDER);
         fs::remove_dir_all(&data).map_err(|source| LocalError::File { action: "remove", path: data, source })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some((_, checker)) = &mut self.owned {
-            let checker = checker.get_mut().unwrap_or_else(PoisonError::into_inner);
-            let _ = checker.kill();
-            let _ = checker.wait();
-        }
     }
 }
 

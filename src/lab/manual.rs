@@ -15,6 +15,7 @@ use crate::{
         events::{Event, EventLog},
         judge::Faults,
         lint::{self, Severity},
+        local::LocalCluster,
         prepare::{self, ClusterOptions},
         run::{self, Lab},
         timeline::{self, Context, Plan},
@@ -49,6 +50,7 @@ pub async fn up(options: &ClusterOptions) -> Result<ExitStatus, LabError> {
     timeline::wait_for_setup(up.cluster, TIMELINE, context).await?;
     state.kept = true;
     up.cluster.endpoints().clone_into(&mut state.endpoints);
+    state.network = up.cluster.network().map(str::to_owned);
     lab.workspace.set_state(&state)?;
     lab.progress.finish();
     match kind {
@@ -110,7 +112,7 @@ async fn attached(
         prepare::cluster(state.cluster, &options.cluster, &lab.project, &lab.workspace, run, &lab.progress);
     let mut cluster = cluster.await?;
     if let Cluster::Processes(local) = &mut cluster {
-        local.attach(&state.endpoints);
+        local.attach(&state.endpoints, state.network.as_deref());
     }
     Ok(cluster)
 }
@@ -123,6 +125,9 @@ pub async fn down() -> Result<ExitStatus, LabError> {
     let knows_containers = state.as_ref().is_some_and(|state| state.cluster == ClusterKind::Compose);
     if let Some(state) = state.filter(|state| state.cluster == ClusterKind::Processes) {
         end_lab(&state).await;
+        if !state.lab_is_alive() {
+            LocalCluster::clean_up_after(state.lab_pid)?;
+        }
     }
     // Containers that nobody wrote down are looked for as well, where that can be done.
     if knows_containers || (lab.project.has_sources() && docker::engine_answers().is_ok()) {

@@ -38,13 +38,13 @@ pub fn kind(options: &ClusterOptions, project: &Project, progress: &Progress) ->
         return ClusterKind::Processes;
     }
     if !project.has_sources() {
-        progress.note("this is not the project's folder: the cluster will be processes on loopback");
+        progress.note("this is not the project's folder: the cluster will be processes");
         return ClusterKind::Processes;
     }
     match docker::engine_answers().and_then(|()| docker::compose_words()) {
         Ok(_) => ClusterKind::Compose,
         Err(error) => {
-            progress.note(&format!("the cluster will be processes on loopback, since {error}"));
+            progress.note(&format!("the cluster will be processes, since {error}"));
             ClusterKind::Processes
         }
     }
@@ -56,6 +56,9 @@ pub fn clear_the_way(workspace: &Workspace, project: &Project, progress: &Progre
     let gone_with_its_lab = state.cluster == ClusterKind::Processes && !state.lab_is_alive();
     if state.kept && !gone_with_its_lab {
         return Err(WorkspaceError::ClusterIsUp { state: Box::new(state) }.into());
+    }
+    if gone_with_its_lab {
+        LocalCluster::clean_up_after(state.lab_pid)?;
     }
     if state.cluster == ClusterKind::Compose {
         progress.stage("Taking down what an earlier lab left");
@@ -133,5 +136,5 @@ async fn processes(
 /// What is written down before a cluster is brought up.
 pub fn state(kind: ClusterKind, run: &RunFolder, timeline: usize) -> State {
     let (run, lab_pid) = (run.path().to_owned(), std::process::id());
-    State { cluster: kind, kept: false, run, timeline, lab_pid, endpoints: String::new() }
+    State { cluster: kind, kept: false, run, timeline, lab_pid, endpoints: String::new(), network: None }
 }

@@ -1,29 +1,39 @@
-//! A cluster of real etcd processes on loopback: each member with its data folder, its log file and ports of
-//! its own, and with flags that bring rare states near. Members can be stopped, killed, paused and started
+//! A cluster of real etcd processes, on loopback or in network namespaces: each member with its data folder, its
+//! log file and ports of its own, and with flags that bring rare states near. Members can be stopped, killed, paused and started
 //! again one by one; all have ended when the [`Cluster`] is dropped, also by a panic, and (where the machine
 //! has `setpriv`) when the program is killed. It knows nothing of clients and of what is asked of the members.
 
+mod life;
 mod member;
+pub mod namespaces;
 mod ports;
 mod spawn;
 
 use std::{
     fs, io,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::ExitStatus,
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use crate::lab::etcd_binary::EtcdBinary;
 
-use member::Ports;
-pub use member::{Member, MemberState};
-pub use spawn::{command as tied_to_this_program, spawn as spawn_tied};
+pub use life::End;
+pub use member::{Member, MemberState, Place};
+use member::{Ports, Recipe};
+pub use spawn::{command as tied_to_this_program, command_in as tied_in_namespace, spawn as spawn_tied};
 
 /// How often other ports are tried, if one was taken between its choice and its use.
 const PORT_ATTEMPTS: usize = 5;
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// The ports of a member that has an address of its own.
+const OWN_PORTS: Ports = Ports { client: 2379, peer: 2380, metrics: 2381 };
+
+/// Clusters that this program has started.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// Flags that bring snapshots, long compactions, elections and progress notifications near. The versions
 /// differ in which they have, and in whether a name begins with `experimental-`.
@@ -62,13 +72,16 @@ pub struct ClusterOptions {
     pub peer_tls: Option<TlsFiles>,
     /// Flags for each member, after all others, so that they win: `--max-txn-ops=16`.
     pub extra_flags: Vec<String>,
+    /// Where each member is; none if all are on loopback.
+    pub places: Vec<Place>,
 }
 
 impl ClusterOptions {
     /// A cluster of `members` in `folder`, without TLS and extra flags.
     pub fn new(members: usize, folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
-        Self { members, folder, client_tls: None, peer_tls: None, extra_flags: Vec::new() }
+        let (extra_flags, places) = (Vec::new(), Vec::new());
+        Self { members, folder, client_tls: None, peer_tls: None, extra_flags, places }
     }
 }
 
@@ -91,9 +104,8 @@ impl Cluster {
         prepare_folder(options)?;
         let mut attempt = 1;
         loop {
-            let ports =
-                choose_ports(3 * options.members).map_err(|source| ProcessError::NoPorts { source })?;
-            let cluster = Self { members: members(binary, options, &ports) };
+            let sockets = sockets(options, &choose_ports)?;
+            let cluster = Self { members: members(binary, options, &sockets) };
             match cluster.spawn_all() {
                 Err(ProcessError::PortTaken { .. }) if attempt < PORT_ATTEMPTS => attempt += 1,
                 Err(error) => return Err(error),
@@ -162,29 +174,60 @@ fn remove_member(options: &ClusterOptions, index: usize) -> Result<(), ProcessEr
     removed.and_then(|()| fs::remove_file(&log)).map_err(|source| ProcessError::Folder { path: data, source })
 }
 
-fn members(binary: &EtcdBinary, options: &ClusterOptions, ports: &[u16]) -> Vec<Member> {
-    let ports: Vec<Ports> = ports
-        .chunks_exact(3)
-        .map(|ports| Ports { client: ports[0], peer: ports[1], metrics: ports[2] })
-        .collect();
-    let flags = common_flags(binary, options, &ports);
-    let member = |(index, ports): (usize, &Ports)| {
-        let endpoint = url(options.client_tls.as_ref(), ports.client);
-        let mut own = own_flags(options, index, *ports);
-        own.extend_from_slice(&flags);
-        Member::new(name(index), endpoint, *ports, log_file(options, index), binary, own)
+/// Where a member listens.
+#[derive(Debug, Clone)]
+struct Sockets {
+    place: Option<Place>,
+    ports: Ports,
+}
+
+impl Sockets {
+    fn address(&self) -> Ipv4Addr {
+        self.place.as_ref().map_or(Ipv4Addr::LOCALHOST, |place| place.address)
+    }
+
+    fn url(&self, tls: Option<&TlsFiles>, port: u16) -> String {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}:{port}", self.address())
+    }
+}
+
+fn sockets(
+    options: &ClusterOptions,
+    choose_ports: impl Fn(usize) -> io::Result<Vec<u16>>,
+) -> Result<Vec<Sockets>, ProcessError> {
+    if !options.places.is_empty() {
+        let in_place = |place: &Place| Sockets { place: Some(place.clone()), ports: OWN_PORTS };
+        return Ok(options.places.iter().map(in_place).collect());
+    }
+    let ports = choose_ports(3 * options.members).map_err(|source| ProcessError::NoPorts { source })?;
+    let of = |ports: &[u16]| Ports { client: ports[0], peer: ports[1], metrics: ports[2] };
+    Ok(ports.chunks_exact(3).map(|ports| Sockets { place: None, ports: of(ports) }).collect())
+}
+
+fn members(binary: &EtcdBinary, options: &ClusterOptions, sockets: &[Sockets]) -> Vec<Member> {
+    let common = common_flags(binary, options, sockets);
+    let member = |(index, sockets): (usize, &Sockets)| {
+        let mut flags = own_flags(options, index, sockets);
+        flags.extend_from_slice(&common);
+        let recipe = Recipe {
+            name: name(index),
+            endpoint: sockets.url(options.client_tls.as_ref(), sockets.ports.client),
+            address: sockets.address(),
+            namespace: sockets.place.as_ref().map(|place| place.namespace.clone()),
+            ports: sockets.ports,
+            data: data_folder(options, index),
+            log: log_file(options, index),
+            flags,
+        };
+        Member::new(recipe, binary)
     };
-    ports.iter().enumerate().map(member).collect()
+    sockets.iter().enumerate().map(member).collect()
 }
 
-fn url(tls: Option<&TlsFiles>, port: u16) -> String {
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    format!("{scheme}://127.0.0.1:{port}")
-}
-
-fn own_flags(options: &ClusterOptions, index: usize, ports: Ports) -> Vec<String> {
-    let client = url(options.client_tls.as_ref(), ports.client);
-    let peer = url(options.peer_tls.as_ref(), ports.peer);
+fn own_flags(options: &ClusterOptions, index: usize, sockets: &Sockets) -> Vec<String> {
+    let client = sockets.url(options.client_tls.as_ref(), sockets.ports.client);
+    let peer = sockets.url(options.peer_tls.as_ref(), sockets.ports.peer);
     vec![
         format!("--name={}", name(index)),
         format!("--data-dir={}", data_folder(options, index).display()),
@@ -192,20 +235,21 @@ fn own_flags(options: &ClusterOptions, index: usize, ports: Ports) -> Vec<String
         format!("--advertise-client-urls={client}"),
         format!("--listen-peer-urls={peer}"),
         format!("--initial-advertise-peer-urls={peer}"),
-        format!("--listen-metrics-urls={}", url(None, ports.metrics)),
+        format!("--listen-metrics-urls={}", sockets.url(None, sockets.ports.metrics)),
     ]
 }
 
-fn common_flags(binary: &EtcdBinary, options: &ClusterOptions, ports: &[Ports]) -> Vec<String> {
-    let peers: Vec<String> = ports
+fn common_flags(binary: &EtcdBinary, options: &ClusterOptions, sockets: &[Sockets]) -> Vec<String> {
+    let peer_url = |sockets: &Sockets| sockets.url(options.peer_tls.as_ref(), sockets.ports.peer);
+    let peers: Vec<String> = sockets
         .iter()
         .enumerate()
-        .map(|(index, ports)| format!("{}={}", name(index), url(options.peer_tls.as_ref(), ports.peer)))
+        .map(|(index, sockets)| format!("{}={}", name(index), peer_url(sockets)))
         .collect();
     let mut flags = vec![
         format!("--initial-cluster={}", peers.join(",")),
         // Members of different clusters that meet on a reused port must not take each other for their own.
-        format!("--initial-cluster-token={}-{}", std::process::id(), ports[0].peer),
+        format!("--initial-cluster-token={}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)),
         "--logger=zap".to_owned(),
         "--log-outputs=stderr".to_owned(),
     ];
@@ -303,6 +347,15 @@ pub enum ProcessError {
         /// Log file of the first of them.
         log: PathBuf,
     },
+    /// There is a process, though there must not be one.
+    #[error("{member} is running")]
+    Running {
+        /// Name of the member.
+        member: String,
+    },
+    /// Too late for a start.
+    #[error("the cluster is being taken down")]
+    GoingDown,
     /// There is no process to pause.
     #[error("{member} is not running")]
     NotRunning {

@@ -108,6 +108,9 @@ pub struct State {
     /// Where a cluster of processes is reached, as `ETCDCTL_ENDPOINTS` takes it.
     #[serde(default)]
     pub endpoints: String,
+    /// The network that its nodes have of their own, where they have one.
+    #[serde(default)]
+    pub network: Option<String>,
 }
 
 impl State {
@@ -315,6 +318,7 @@ mod tests {
             timeline: 1,
             lab_pid: 1,
             endpoints: "http://127.0.0.1:2379".to_owned(),
+            network: None,
         }
     }
 

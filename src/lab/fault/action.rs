@@ -129,6 +129,20 @@ pub enum Ability {
     Clock,
 }
 
+impl Ability {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Network,
+        Self::PacketLoss,
+        Self::ConnectionReset,
+        Self::SlowDisk,
+        Self::FailDisk,
+        Self::PauseClient,
+        Self::Requests,
+        Self::Clock,
+    ];
+}
+
 /// Why an action could not be carried out.
 #[derive(Debug, thiserror::Error)]
 #[error("{action}: {reason}")]

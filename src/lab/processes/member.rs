@@ -8,25 +8,33 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, ExitStatus},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{ProcessError, spawn};
-use crate::lab::etcd_binary::{EtcdBinary, etcd_variables};
+use super::{
+    ProcessError,
+    life::{self, End, Life, Process},
+    spawn,
+};
+use crate::lab::{
+    etcd_binary::{EtcdBinary, etcd_variables},
+    fault::action::STOP_LIMIT,
+};
 
-/// How long a member may take to end by itself before it is killed.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How long a member may take to listen on its ports.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long one question about health may take.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// Bytes at the end of a log in which the reason of an early end is looked for.
-const LOG_TAIL_BYTES: usize = 16 * 1024;
+/// Lets a member without data join the cluster that is there; without meaning for one that has data.
+const JOIN: &str = "--initial-cluster-state=existing";
 
 /// What a member's process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,14 +49,7 @@ pub enum MemberState {
     Ended(ExitStatus),
 }
 
-enum Process {
-    Running(Child),
-    Paused(Child),
-    Stopped,
-    Ended(ExitStatus),
-}
-
-/// The ports of a member, all on loopback.
+/// The ports of a member, all on one address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ports {
     pub client: u16,
@@ -57,72 +58,95 @@ pub(super) struct Ports {
     pub metrics: u16,
 }
 
+/// Where a member runs, if not on loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its own address.
+    pub address: Ipv4Addr,
+    /// The file of its network namespace.
+    pub namespace: PathBuf,
+}
+
+/// What is the same in all processes of a member.
+pub(super) struct Recipe {
+    pub name: String,
+    pub endpoint: String,
+    pub address: Ipv4Addr,
+    pub namespace: Option<PathBuf>,
+    pub ports: Ports,
+    pub data: PathBuf,
+    pub log: PathBuf,
+    pub flags: Vec<String>,
+}
+
 /// One etcd process of a [`Cluster`](super::Cluster). All functions take `&self`, so that faults can be
-/// injected from one thread while another looks on; two that change the same member wait for each other.
+/// injected from one thread while another looks on; two that change the same member wait for each other, but
+/// for a kill, which waits for nobody.
 pub struct Member {
-    name: String,
-    endpoint: String,
-    ports: Ports,
-    log: PathBuf,
+    recipe: Recipe,
     binary: PathBuf,
-    flags: Vec<String>,
-    process: Mutex<Process>,
+    /// Whether it has been started without data, to join the others.
+    joins: AtomicBool,
+    /// Held while something is done to the member, however long that takes.
+    change: Mutex<()>,
+    /// Held for moments only.
+    life: Mutex<Life>,
 }
 
 impl Member {
-    pub(super) fn new(
-        name: String,
-        endpoint: String,
-        ports: Ports,
-        log: PathBuf,
-        binary: &EtcdBinary,
-        flags: Vec<String>,
-    ) -> Self {
-        let process = Mutex::new(Process::Stopped);
-        Self { name, endpoint, ports, log, binary: binary.path().to_owned(), flags, process }
+    pub(super) fn new(recipe: Recipe, binary: &EtcdBinary) -> Self {
+        let (change, life) = (Mutex::new(()), Mutex::new(Life::new()));
+        Self { recipe, binary: binary.path().to_owned(), joins: AtomicBool::new(false), change, life }
     }
 
     /// The name, as etcd knows it: `etcd0` and so on.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.recipe.name
     }
 
     /// The client URL, such as `http://127.0.0.1:12379`.
     pub fn endpoint(&self) -> &str {
-        &self.endpoint
+        &self.recipe.endpoint
     }
 
     /// The port of the client URL.
     pub fn client_port(&self) -> u16 {
-        self.ports.client
+        self.recipe.ports.client
     }
 
     /// The port where other members reach this one.
     pub fn peer_port(&self) -> u16 {
-        self.ports.peer
+        self.recipe.ports.peer
     }
 
     /// The file that all runs of this member write their log to.
     pub fn log(&self) -> &Path {
-        &self.log
+        &self.recipe.log
     }
 
     /// The process id, if there is a process.
     pub fn pid(&self) -> Option<u32> {
-        match &*self.process() {
-            Process::Running(child) | Process::Paused(child) => Some(child.id()),
-            Process::Stopped | Process::Ended(_) => None,
-        }
+        self.life().child().map(|child| child.id())
     }
 
     /// What the process does now.
     pub fn state(&self) -> MemberState {
-        match &*self.process() {
-            Process::Running(_) => MemberState::Running,
-            Process::Paused(_) => MemberState::Paused,
-            Process::Stopped => MemberState::Stopped,
-            Process::Ended(status) => MemberState::Ended(*status),
-        }
+        self.life().state()
+    }
+
+    /// How its processes have ended so far.
+    pub fn ends(&self) -> Vec<End> {
+        self.life().ends().to_vec()
+    }
+
+    /// The same, but each end once.
+    pub fn new_ends(&self) -> Vec<End> {
+        self.life().news()
+    }
+
+    /// From now on, an end of the present process is the doing of a fault.
+    pub fn expect_end(&self) {
+        self.life().end_is_expected = true;
     }
 
     /// Starts the process, unless there is one, and returns when it answers on its ports. It need not be
@@ -134,25 +158,32 @@ impl Member {
 
     /// Ends the process in order (SIGTERM), or kills it after ten seconds; returns when it is gone.
     pub fn stop(&self) -> Result<(), ProcessError> {
-        self.resume()?;
-        let mut process = self.process();
-        if let Process::Running(child) = &mut *process {
+        let _change = self.change();
+        self.let_go_on()?;
+        {
+            let mut life = self.life();
+            let Some(child) = life.child() else { return Ok(()) };
             self.signal(child, Signal::TERM)?;
-            if !ends_within(child, STOP_LIMIT) {
-                end(child);
-            }
-            *process = Process::Stopped;
+            life.is_being_ended = true;
         }
+        let deadline = Instant::now() + STOP_LIMIT;
+        while self.life().child().is_some() && Instant::now() < deadline {
+            thread::sleep(POLL_INTERVAL);
+        }
+        self.kill();
         Ok(())
     }
 
     /// Kills the process (SIGKILL), paused or not; returns when it is gone.
     pub fn kill(&self) {
-        let mut process = self.process();
-        if let Process::Running(child) | Process::Paused(child) = &mut *process {
-            end(child);
-            *process = Process::Stopped;
-        }
+        self.life().kill();
+    }
+
+    /// Kills the process, and never lets another one start.
+    pub fn retire(&self) {
+        let mut life = self.life();
+        life.is_retired = true;
+        life.kill();
     }
 
     /// [`stop`](Self::stop) and [`start`](Self::start), with the same data and ports.
@@ -163,28 +194,34 @@ impl Member {
 
     /// Freezes the process (SIGSTOP). Nothing happens if it is frozen already.
     pub fn pause(&self) -> Result<(), ProcessError> {
-        let mut process = self.process();
-        *process = match std::mem::replace(&mut *process, Process::Stopped) {
+        let _change = self.change();
+        let mut life = self.life();
+        life.process = match std::mem::replace(&mut life.process, Process::Stopped) {
             Process::Running(child) => {
-                self.signal(&child, Signal::STOP)?;
-                Process::Paused(child)
+                let sent = self.signal(&child, Signal::STOP);
+                if sent.is_ok() { Process::Paused(child) } else { Process::Running(child) }
             }
             other => other,
         };
-        match &*process {
+        match &life.process {
             Process::Paused(_) => Ok(()),
-            _ => Err(ProcessError::NotRunning { member: self.name.clone() }),
+            _ => Err(ProcessError::NotRunning { member: self.name().to_owned() }),
         }
     }
 
     /// Lets a paused process go on (SIGCONT). Nothing happens if it is not paused.
     pub fn resume(&self) -> Result<(), ProcessError> {
-        let mut process = self.process();
-        *process = match std::mem::replace(&mut *process, Process::Stopped) {
-            Process::Paused(child) => {
-                self.signal(&child, Signal::CONT)?;
-                Process::Running(child)
-            }
+        let _change = self.change();
+        self.let_go_on()
+    }
+
+    fn let_go_on(&self) -> Result<(), ProcessError> {
+        let mut life = self.life();
+        if let Process::Paused(child) = &life.process {
+            self.signal(child, Signal::CONT)?;
+        }
+        life.process = match std::mem::replace(&mut life.process, Process::Stopped) {
+            Process::Paused(child) => Process::Running(child),
             other => other,
         };
         Ok(())
@@ -196,24 +233,53 @@ impl Member {
         self.health().is_ok_and(|answer| answer.contains("\"health\":\"true\""))
     }
 
-    pub(super) fn spawn(&self) -> Result<(), ProcessError> {
-        let mut process = self.process();
-        if let Process::Running(_) | Process::Paused(_) = &*process {
+    /// Starts the process, unless there is one, and returns at once.
+    pub fn spawn(&self) -> Result<(), ProcessError> {
+        let _change = self.change();
+        self.spawn_process()
+    }
+
+    /// Removes the data of a member that does not run, and starts it as one that joins the others, which must
+    /// have been told of it.
+    pub fn spawn_empty(&self) -> Result<(), ProcessError> {
+        let _change = self.change();
+        if self.pid().is_some() {
+            return Err(ProcessError::Running { member: self.name().to_owned() });
+        }
+        let path = &self.recipe.data;
+        match fs::remove_dir_all(path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(ProcessError::Folder { path: path.clone(), source });
+            }
+            _ => self.joins.store(true, Ordering::Relaxed),
+        }
+        self.spawn_process()
+    }
+
+    fn spawn_process(&self) -> Result<(), ProcessError> {
+        let mut life = self.life();
+        if life.is_retired {
+            return Err(ProcessError::GoingDown);
+        }
+        if life.child().is_some() {
             return Ok(());
         }
-        let unwritable = |source| ProcessError::Folder { path: self.log.clone(), source };
-        let log = File::options().create(true).append(true).open(&self.log).map_err(unwritable)?;
-        let mut command = spawn::command(&self.binary);
-        command.args(&self.flags).stdout(log.try_clone().map_err(unwritable)?).stderr(log);
+        let unwritable = |source| ProcessError::Folder { path: self.recipe.log.clone(), source };
+        let log = File::options().create(true).append(true).open(&self.recipe.log).map_err(unwritable)?;
+        let mut command = spawn::command_in(self.recipe.namespace.as_deref(), &self.binary);
+        command.args(&self.recipe.flags).stdout(log.try_clone().map_err(unwritable)?).stderr(log);
+        if self.joins.load(Ordering::Relaxed) {
+            command.arg(JOIN);
+        }
         etcd_variables().for_each(|name| {
             command.env_remove(name);
         });
         let child = spawn::spawn(command).map_err(|source| ProcessError::Spawn {
-            member: self.name.clone(),
+            member: self.name().to_owned(),
             binary: self.binary.clone(),
             source,
         })?;
-        *process = Process::Running(child);
+        life.begin(child);
         Ok(())
     }
 
@@ -224,7 +290,7 @@ impl Member {
                 return Err(self.early_end(status));
             }
             if Instant::now() >= deadline {
-                let (member, log) = (self.name.clone(), self.log.clone());
+                let (member, log) = (self.name().to_owned(), self.recipe.log.clone());
                 return Err(ProcessError::NotAnswering { member, limit: START_LIMIT, log });
             }
             thread::sleep(POLL_INTERVAL);
@@ -237,9 +303,8 @@ impl Member {
     }
 
     fn early_end(&self, status: ExitStatus) -> ProcessError {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let tail = String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_TAIL_BYTES)..]);
-        let (member, log) = (self.name.clone(), self.log.clone());
+        let tail = life::tail(&self.recipe.log).unwrap_or_default();
+        let (member, log) = (self.name().to_owned(), self.recipe.log.clone());
         if tail.contains("address already in use") {
             return ProcessError::PortTaken { member, log };
         }
@@ -248,7 +313,7 @@ impl Member {
     }
 
     fn health(&self) -> io::Result<String> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.metrics));
+        let address = SocketAddr::from((self.recipe.address, self.recipe.ports.metrics));
         let mut stream = TcpStream::connect_timeout(&address, HEALTH_LIMIT)?;
         stream.set_read_timeout(Some(HEALTH_LIMIT))?;
         stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
@@ -260,21 +325,21 @@ impl Member {
     fn signal(&self, child: &Child, signal: Signal) -> Result<(), ProcessError> {
         // Until it is reaped, which only happens here, the child keeps its process id.
         kill_process(Pid::from_child(child), signal).map_err(|errno| ProcessError::Signal {
-            member: self.name.clone(),
+            member: self.name().to_owned(),
             signal: signal.as_raw(),
             source: errno.into(),
         })
     }
 
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.change.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The process, after having noticed an end of its own.
-    fn process(&self) -> MutexGuard<'_, Process> {
-        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Process::Running(child) | Process::Paused(child) = &mut *process
-            && let Ok(Some(status)) = child.try_wait()
-        {
-            *process = Process::Ended(status);
-        }
-        process
+    fn life(&self) -> MutexGuard<'_, Life> {
+        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        life.notice(&self.recipe.log);
+        life
     }
 }
 
@@ -282,21 +347,4 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn ends_within(child: &mut Child, limit: Duration) -> bool {
-    let deadline = Instant::now() + limit;
-    while Instant::now() < deadline {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return true;
-        }
-        thread::sleep(POLL_INTERVAL);
-    }
-    false
-}
-
-/// Kills and reaps. The errors that the two calls can have mean that the process is gone already.
-fn end(child: &mut Child) {
-    let _ = child.kill();
-    let _ = child.wait();
 }

@@ -3,8 +3,10 @@
 //! started by one thread that lives as long as the program.
 
 use std::{
+    ffi::OsString,
     io,
     os::unix::process::CommandExt as _,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         OnceLock,
@@ -39,19 +41,40 @@ pub fn spawn(command: Command) -> io::Result<Child> {
 
 /// A command for `program` that, if possible, ends with this program. Only then does it get a process group of
 /// its own, where a Ctrl-C at the terminal does not reach it: without `setpriv`, that is what ends it.
-pub fn command(program: &std::path::Path) -> Command {
+pub fn command(program: &Path) -> Command {
+    command_in(None, program)
+}
+
+/// The same in a network namespace, given by its file. The process id is that of `program` all the same.
+pub fn command_in(namespace: Option<&Path>, program: &Path) -> Command {
     static HAS_SETPRIV: OnceLock<bool> = OnceLock::new();
-    if !HAS_SETPRIV.get_or_init(|| setpriv("true".as_ref()).status().is_ok_and(|status| status.success())) {
-        return Command::new(program);
+    let has_setpriv = *HAS_SETPRIV.get_or_init(|| {
+        let mut command = command_of(&setpriv("true".as_ref()));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    });
+    let tied = if has_setpriv { setpriv(program) } else { vec![program.into()] };
+    let enter = namespace.map(|namespace| {
+        let mut option = OsString::from("--net=");
+        option.push(namespace);
+        ["nsenter".into(), option, "--".into()]
+    });
+    let words: Vec<OsString> = enter.into_iter().flatten().chain(tied).collect();
+    let mut command = command_of(&words);
+    if has_setpriv {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.process_group(0);
     }
-    let mut command = setpriv(program);
-    command.process_group(0);
     command
 }
 
-fn setpriv(program: &std::path::Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+fn command_of(words: &[OsString]) -> Command {
+    let (program, arguments) = words.split_first().expect("there is a program at least");
+    let mut command = Command::new(program);
+    command.args(arguments);
     command
+}
+
+fn setpriv(program: &Path) -> Vec<OsString> {
+    vec!["setpriv".into(), "--pdeathsig".into(), "KILL".into(), "--".into(), program.into()]
 }
