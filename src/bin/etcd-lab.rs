@@ -8,6 +8,7 @@ use etcd_antithesis::{
     exit::ExitStatus,
     lab::{
         error::LabError,
+        fault::list::Choice,
         manual,
         prepare::ClusterOptions,
         run::{self, Options},
@@ -49,6 +50,10 @@ struct CommonOptions {
     /// How many gigabytes all runs may take on disk; beyond that, what holds is removed, the oldest first
     #[arg(long, global = true, value_name = "GB", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     disk_limit: u64,
+    /// What strikes while drivers run: none, light, heavy, a profile's FILE.toml, or `list` to see the kinds
+    /// [default: light; with `test`: none]
+    #[arg(long, global = true, value_name = "PROFILE")]
+    faults: Option<Choice>,
     /// Leave the last cluster up (containers only)
     #[arg(long, global = true)]
     keep: bool,
@@ -145,6 +150,9 @@ async fn interrupted() -> &'static str {
 }
 
 async fn work(arguments: Arguments) -> Result<ExitStatus, LabError> {
+    if matches!(arguments.options.faults, Some(Choice::List)) {
+        return Ok(manual::faults());
+    }
     let options = options(arguments.options);
     match arguments.command.unwrap_or(Command::Run) {
         Command::Run => run::run(&options).await,
@@ -167,6 +175,7 @@ fn options(options: CommonOptions) -> Options {
         timelines: usize::try_from(options.timelines).unwrap_or(usize::MAX),
         duration: options.duration,
         seed: options.seed,
+        faults: options.faults.and_then(Choice::profile),
         keep: options.keep,
         disk_limit: options.disk_limit.saturating_mul(1_000_000_000),
         needs_faults: NEEDS_FAULTS,

@@ -13,7 +13,10 @@ use serde_json::{Map, Value, json};
 
 use crate::lab::{
     docker::{self, DockerError},
-    fault::action::{Ability, Action, ActionError, Topology},
+    fault::{
+        action::{Ability, Action, ActionError, Topology},
+        quiet,
+    },
     not_ready::NotReady,
     template::{Entry, EntryKind, TestCommand},
     workspace::TimelineFolder,
@@ -27,6 +30,8 @@ pub const COMPOSE_FILE: &str = "docker-compose.yaml";
 const TEMPLATES: &str = "/opt/antithesis/test/v1";
 /// Where a container sees the timeline's SDK folder; the same place as `snouty` uses.
 const SDK_MOUNT: &str = "/tmp/antithesis";
+/// Where a container sees the script that asks for quiet periods.
+const QUIET_MOUNT: &str = "/tmp/antithesis-quiet";
 /// The named volume that histories lie on.
 const HISTORY_VOLUME: &str = "history";
 /// The container whose last words explain why the system isn't ready.
@@ -334,9 +339,13 @@ fn name_taken(name: &str, project: &str) -> ComposeError {
 /// JSON is YAML, so no writer of YAML is needed.
 fn override_file(services: &[String], volumes: &[String], folder: &TimelineFolder) -> Value {
     let escaped = |path: &Path| path.display().to_string().replace('$', "$$");
+    let quiet = format!("{}:{QUIET_MOUNT}", escaped(&folder.quiet()));
     let service = json!({
-        "volumes": [format!("{}:{SDK_MOUNT}", escaped(&folder.sdk()))],
-        "environment": {"ANTITHESIS_SDK_LOCAL_OUTPUT": format!("{SDK_MOUNT}/sdk.jsonl")},
+        "volumes": [format!("{}:{SDK_MOUNT}", escaped(&folder.sdk())), quiet],
+        "environment": {
+            "ANTITHESIS_SDK_LOCAL_OUTPUT": format!("{SDK_MOUNT}/sdk.jsonl"),
+            quiet::VARIABLE: format!("{QUIET_MOUNT}/{}", quiet::SCRIPT),
+        },
     });
     let services: Map<String, Value> = services.iter().map(|name| (name.clone(), service.clone())).collect();
     let mut whole = json!({ "services": services });

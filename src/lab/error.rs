@@ -86,7 +86,9 @@ fn timeline_status(error: &TimelineError) -> ExitStatus {
         }
         TimelineError::Template(TemplateError { .. }) => ExitStatus::Usage,
         TimelineError::SdkOutput(error) => sdk_status(error),
-        TimelineError::Command(_) | TimelineError::Workspace(_) => ExitStatus::Surroundings,
+        TimelineError::Command(_) | TimelineError::Workspace(_) | TimelineError::Fault(_) => {
+            ExitStatus::Surroundings
+        }
     }
 }
 

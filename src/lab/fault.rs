@@ -2,5 +2,16 @@
 //! undone. A plan drawn from a seed goes in, actions on a cluster come out; verdicts are made elsewhere.
 
 pub mod action;
+pub mod conductor;
 pub mod disk;
+pub mod kind;
+pub mod list;
 pub mod network;
+pub mod packets;
+pub mod plan;
+pub mod profile;
+pub mod quiet;
+pub mod requests;
+pub mod strike;
+pub mod target;
+pub mod tasks;

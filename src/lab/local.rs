@@ -23,7 +23,10 @@ use crate::lab::{
     cluster::Ended,
     docker::last_lines,
     etcd_binary::EtcdBinary,
-    fault::action::{Ability, Action, ActionError, Topology},
+    fault::{
+        action::{Ability, Action, ActionError, Topology},
+        quiet,
+    },
     not_ready::NotReady,
     processes::{
         self, ClusterOptions, Member, ProcessError,
@@ -272,6 +275,7 @@ fn set_environment(command: &mut Command, endpoints: &str, folder: &TimelineFold
         .env("ETCDCTL_ENDPOINTS", endpoints)
         .env("ETCD_ANTITHESIS_HISTORY", folder.history())
         .env("ANTITHESIS_SDK_LOCAL_OUTPUT", folder.sdk().join(format!("{name}.jsonl")))
+        .env(quiet::VARIABLE, folder.quiet().join(quiet::SCRIPT))
         .env("NO_COLOR", "1");
 }
 

@@ -13,6 +13,7 @@ use crate::{
         error::LabError,
         evaluate::{self, Evaluation},
         events::{Event, EventLog},
+        fault::{list, profile::Profile},
         judge::Faults,
         lint::{self, Severity},
         local::LocalCluster,
@@ -83,7 +84,9 @@ pub async fn test(options: &run::Options) -> Result<ExitStatus, LabError> {
     let context = Context { folder: &folder, log: &log, progress: &lab.progress };
     log.write(&Event::RunStarted { seed })?;
     lab.progress.stage("Running the test commands");
-    let plan = Plan { number: state.timeline, seed, duration: options.duration, ending: Ending::Finally };
+    let faults = options.faults.clone().unwrap_or_else(Profile::none);
+    let (number, duration, ending) = (state.timeline, options.duration, Ending::Finally);
+    let plan = Plan { number, seed, duration, ending, faults: &faults };
     let ran = timeline::run(&mut cluster, plan, context).await?;
     let mut evaluation = Evaluation::new(options.needs_faults, options.cluster.templates.is_some());
     evaluation.add(ran, &folder)?;
@@ -199,6 +202,12 @@ pub fn template(place: &str, sdk_output: &[PathBuf]) -> Result<ExitStatus, LabEr
     let warnings = linted.findings.len() - errors;
     println!("{} commands, {errors} errors, {warnings} warnings", linted.commands.len());
     Ok(if errors == 0 { ExitStatus::Holds } else { ExitStatus::Broken })
+}
+
+/// Shows the kinds of faults.
+pub fn faults() -> ExitStatus {
+    println!("{}", list::table(&list::never(), run::width()));
+    ExitStatus::Holds
 }
 
 /// Judges files of SDK output, of whatever project.

@@ -16,6 +16,7 @@ use crate::{
         error::LabError,
         evaluate::{self, Evaluation},
         events::{Event, EventLog},
+        fault::profile::Profile,
         prepare::{self, ClusterOptions},
         progress::Progress,
         project::Project,
@@ -44,6 +45,9 @@ pub struct Options {
     pub disk_limit: u64,
     /// Leave the last cluster up.
     pub keep: bool,
+    /// Which faults there may be; where none are asked for, a run has light ones and a cluster that was brought
+    /// up by hand none.
+    pub faults: Option<Profile>,
     /// The messages of properties that only faults bring about.
     pub needs_faults: &'static [&'static str],
 }
@@ -123,10 +127,12 @@ impl Job<'_> {
         let wanted = &self.options.cluster;
         let mut cluster = prepare::cluster(kind, wanted, project, workspace, self.run, progress).await?;
         let mut seeds = StdRng::seed_from_u64(seed);
+        let faults = self.options.faults.clone().unwrap_or_else(Profile::none);
         for number in 1..=self.options.timelines {
             let folder = self.run.timeline(number)?;
             let ending = Ending::of_timeline(number);
-            let plan = Plan { number, seed: seeds.r#gen(), duration: self.options.duration, ending };
+            let (seed, duration) = (seeds.r#gen(), self.options.duration);
+            let plan = Plan { number, seed, duration, ending, faults: &faults };
             let ran = self.timeline(&mut cluster, plan, &folder).await?;
             evaluation.add(ran, &folder)?;
             judge(evaluation, self.run)?;
@@ -155,7 +161,7 @@ impl Job<'_> {
     async fn timeline(
         self,
         cluster: &mut Cluster,
-        plan: Plan,
+        plan: Plan<'_>,
         folder: &TimelineFolder,
     ) -> Result<Ran, LabError> {
         let Lab { workspace, progress, .. } = self.lab;
@@ -197,11 +203,15 @@ pub fn report(properties: &[Property], run: &RunFolder) -> ExitStatus {
     status
 }
 
+/// Of the terminal, in columns.
+pub fn width() -> u16 {
+    comfy_table::Table::new().width().unwrap_or(DEFAULT_WIDTH)
+}
+
 /// Shows verdicts in the width and with the colours that the terminal has.
 pub fn show(properties: &[Property]) -> ExitStatus {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colour = if stdout().is_terminal() && !plain { text::Colour::On } else { text::Colour::Off };
-    let width = comfy_table::Table::new().width().unwrap_or(DEFAULT_WIDTH);
-    println!("{}", text::verdict_table(properties, width, colour));
+    println!("{}", text::verdict_table(properties, width(), colour));
     if evaluate::all_hold(properties) { ExitStatus::Holds } else { ExitStatus::Broken }
 }

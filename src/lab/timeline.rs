@@ -1,5 +1,6 @@
 //! One timeline on a cluster that is up: wait for setup-complete, find the commands, and run them as the
-//! composer says until the time is over and the ending has run. It judges nothing.
+//! composer says, with faults beside the drivers, until the time is over and the ending has run. It judges
+//! nothing.
 
 use std::{
     path::Path,
@@ -11,8 +12,13 @@ use tokio::time;
 use crate::lab::{
     cluster::{Cluster, ClusterError},
     commands::{CommandError, CommandRun, Commands},
-    composer::{Ending, Schedule, Start, Step},
+    composer::{CommandIndex, Ending, Schedule, Start, Step},
     events::{Event, EventLog},
+    fault::{
+        conductor::{Board, Conductor, Drawn, FaultError, Faults},
+        list,
+        profile::Profile,
+    },
     observer::Observer,
     progress::Progress,
     sdk_output::{self, Line, SdkOutputError},
@@ -42,6 +48,9 @@ pub enum TimelineError {
     /// What the SDK wrote.
     #[error(transparent)]
     SdkOutput(#[from] SdkOutputError),
+    /// Faults.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// The lab's files.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
@@ -49,7 +58,7 @@ pub enum TimelineError {
 
 /// What to run.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan {
+pub struct Plan<'a> {
     /// The timeline's number, from 1.
     pub number: usize,
     /// Decides its schedule.
@@ -58,6 +67,8 @@ pub struct Plan {
     pub duration: Duration,
     /// The preferred ending.
     pub ending: Ending,
+    /// Which faults there may be; the timeline has a part of them.
+    pub faults: &'a Profile,
 }
 
 /// What was run.
@@ -121,10 +132,10 @@ fn says_complete(path: &Path) -> Result<bool, SdkOutputError> {
 }
 
 /// Runs the commands on a system that is ready, and looks at its members meanwhile.
-pub async fn run(cluster: &mut Cluster, plan: Plan, context: Context<'_>) -> Result<Ran, TimelineError> {
+pub async fn run(cluster: &mut Cluster, plan: Plan<'_>, context: Context<'_>) -> Result<Ran, TimelineError> {
     let observer = Observer::new(context.folder)?;
     let mut ran = tokio::select! {
-        ran = run_commands(cluster, plan, context) => ran?,
+        ran = run_commands(cluster, plan, &observer, context) => ran?,
         failed = observer.watch(cluster) => match failed? {},
     };
     ran.stopped = cluster.stopped()?;
@@ -132,7 +143,12 @@ pub async fn run(cluster: &mut Cluster, plan: Plan, context: Context<'_>) -> Res
     Ok(ran)
 }
 
-async fn run_commands(cluster: &Cluster, plan: Plan, context: Context<'_>) -> Result<Ran, TimelineError> {
+async fn run_commands(
+    cluster: &Cluster,
+    plan: Plan<'_>,
+    observer: &Observer,
+    context: Context<'_>,
+) -> Result<Ran, TimelineError> {
     let mut templates = discover(&cluster.entries()?)?;
     let chosen = usize::try_from(plan.seed % templates.len() as u64).unwrap_or_default();
     let template = templates.swap_remove(chosen);
@@ -140,27 +156,72 @@ async fn run_commands(cluster: &Cluster, plan: Plan, context: Context<'_>) -> Re
     let ending = schedule.ending.map(|(ending, _)| ending);
     context.log.write(&Event::TemplateChosen { timeline: plan.number, template: &template.name, ending })?;
     let mut commands = Commands::new(plan.number, context.folder, context.log)?;
+    let conductor = conductor(cluster, plan, observer, context).await?;
+    let running = Running { cluster, template: &template, context };
     if let Some(first) = schedule.first {
-        context.progress.live(&format!("{} runs", template.commands[first].name));
-        commands.start(cluster, &template.commands[first])?;
-        commands.wait_for_all(cluster).await?;
+        conductor.beside(Faults::Off, one(running, first, &mut commands)).await??;
     }
-    drive(cluster, &template, &mut schedule, &mut commands, plan, context).await?;
-    finish(cluster, &template, schedule.ending, &mut commands, context).await?;
+    let driving = drive(running, &mut schedule, &mut commands, plan.duration, conductor.board());
+    conductor.beside(Faults::On, driving).await??;
+    conductor.beside(Faults::Off, finish(running, schedule.ending, &mut commands)).await??;
+    let faults = conductor.board().injected();
     let commands = commands.into_ended();
-    Ok(Ran { number: plan.number, template, commands, stopped: Vec::new(), faults: 0 })
+    Ok(Ran { number: plan.number, template, commands, stopped: Vec::new(), faults })
+}
+
+/// The faults of this timeline: the part that it draws of what can be done to this cluster.
+async fn conductor<'c>(
+    cluster: &'c Cluster,
+    plan: Plan<'_>,
+    observer: &'c Observer,
+    context: Context<'c>,
+) -> Result<Conductor<'c>, TimelineError> {
+    let lacking = [list::never(), cluster.lacks().await].concat();
+    let (possible, left_out) = plan.faults.clone().without(&lacking);
+    let drawn = Drawn { profile: possible.draw(plan.seed, plan.number), seed: plan.seed };
+    let conductor = Conductor::new(cluster, drawn, plan.number, observer, context)?;
+    if plan.number == 1 {
+        for (kind, reason) in &left_out {
+            conductor.skip(*kind, &[], reason)?;
+        }
+        if let Some(note) = list::left_out(&left_out) {
+            context.progress.note(&note);
+        }
+    }
+    Ok(conductor)
+}
+
+/// What runs on what.
+#[derive(Clone, Copy)]
+struct Running<'a> {
+    cluster: &'a Cluster,
+    template: &'a Template,
+    context: Context<'a>,
+}
+
+/// Runs one command alone.
+async fn one(
+    running: Running<'_>,
+    command: CommandIndex,
+    commands: &mut Commands<'_>,
+) -> Result<(), TimelineError> {
+    let Running { cluster, template, context } = running;
+    let command = &template.commands[command];
+    context.progress.live(&format!("{} runs", command.name));
+    commands.start(cluster, command)?;
+    Ok(commands.wait_for_all(cluster).await?)
 }
 
 /// Starts drivers, and anytime commands beside them, until the time is over.
 async fn drive(
-    cluster: &Cluster,
-    template: &Template,
+    running: Running<'_>,
     schedule: &mut Schedule,
     commands: &mut Commands<'_>,
-    plan: Plan,
-    context: Context<'_>,
+    duration: Duration,
+    board: &Board,
 ) -> Result<(), TimelineError> {
-    let deadline = time::Instant::now() + plan.duration;
+    let Running { cluster, template, context } = running;
+    let deadline = time::Instant::now() + duration;
     let mut driver: Option<(time::Instant, Start)> = None;
     let mut anytime = schedule.anytime.next().map(due);
     loop {
@@ -191,7 +252,7 @@ async fn drive(
             }
             () = time::sleep(PROGRESS_INTERVAL) => {}
         }
-        context.progress.live(&live_text(commands, deadline));
+        context.progress.live(&format!("{}; {}", live_text(commands, deadline), board.words()));
     }
 }
 
@@ -213,12 +274,11 @@ fn live_text(commands: &Commands<'_>, deadline: time::Instant) -> String {
 }
 
 async fn finish(
-    cluster: &Cluster,
-    template: &Template,
-    ending: Option<(Ending, usize)>,
+    running: Running<'_>,
+    ending: Option<(Ending, CommandIndex)>,
     commands: &mut Commands<'_>,
-    context: Context<'_>,
 ) -> Result<(), TimelineError> {
+    let Running { cluster, context, .. } = running;
     match ending {
         Some((Ending::Eventually, _)) => commands.stop_all(cluster).await?,
         Some((Ending::Finally, _)) | None => {
@@ -226,10 +286,8 @@ async fn finish(
             commands.wait_for_all(cluster).await?;
         }
     }
-    if let Some((_, last)) = ending {
-        context.progress.live(&format!("{} runs", template.commands[last].name));
-        commands.start(cluster, &template.commands[last])?;
-        commands.wait_for_all(cluster).await?;
+    match ending {
+        Some((_, last)) => one(running, last, commands).await,
+        None => Ok(()),
     }
-    Ok(())
 }

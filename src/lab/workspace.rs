@@ -258,11 +258,11 @@ impl RunFolder {
     /// Makes the folders of timeline `number`, counted from 1.
     pub fn timeline(&self, number: usize) -> Result<TimelineFolder, WorkspaceError> {
         let folder = TimelineFolder { path: self.path.join(format!("timeline-{number}")) };
-        for part in [folder.commands(), folder.logs(), folder.sdk(), folder.history()] {
+        for part in [folder.commands(), folder.logs(), folder.sdk(), folder.history(), folder.quiet()] {
             failed(fs::create_dir_all(&part), "make the folder", &part)?;
         }
         // Containers may run as any user.
-        for part in [folder.sdk(), folder.history()] {
+        for part in [folder.sdk(), folder.history(), folder.quiet()] {
             failed(
                 fs::set_permissions(&part, fs::Permissions::from_mode(0o777)),
                 "open to all users",
@@ -303,6 +303,11 @@ impl TimelineFolder {
     /// The histories and shared counters of the test commands.
     pub fn history(&self) -> PathBuf {
         self.path.join("history")
+    }
+
+    /// The script that asks for quiet periods, and its requests.
+    pub fn quiet(&self) -> PathBuf {
+        self.path.join("quiet")
     }
 }
 
@@ -369,7 +374,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let run = Workspace::open(root.path()).unwrap().new_run().unwrap();
         let timeline = run.timeline(1).unwrap();
-        for folder in [timeline.sdk(), timeline.history()] {
+        for folder in [timeline.sdk(), timeline.history(), timeline.quiet()] {
             assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o777);
         }
     }

@@ -1,0 +1,109 @@
+//! `--faults` as it is written on the command line, and the table that `--faults list` shows. It reads the file
+//! that is named, and touches nothing else.
+
+use std::{collections::BTreeMap, fmt::Write as _, path::Path, str::FromStr};
+
+use comfy_table::{ContentArrangement, Table, TableComponent, presets};
+
+use super::{
+    action::Ability,
+    kind::Kind,
+    profile::{Profile, ProfileError},
+};
+
+/// What `--faults` asks for.
+#[derive(Debug, Clone)]
+pub enum Choice {
+    /// To show the kinds.
+    List,
+    /// To inject faults.
+    Profile(Profile),
+}
+
+impl Choice {
+    /// The profile, if faults are to be injected.
+    pub fn profile(self) -> Option<Profile> {
+        match self {
+            Self::List => None,
+            Self::Profile(profile) => Some(profile),
+        }
+    }
+}
+
+impl FromStr for Choice {
+    type Err = ProfileError;
+
+    fn from_str(text: &str) -> Result<Self, ProfileError> {
+        Ok(match text {
+            "list" => Self::List,
+            "none" => Self::Profile(Profile::none()),
+            "light" => Self::Profile(Profile::light()),
+            "heavy" => Self::Profile(Profile::heavy()),
+            path => Self::Profile(Profile::read(Path::new(path))?),
+        })
+    }
+}
+
+/// What no machine has, whatever the cluster.
+pub fn never() -> Vec<(Ability, String)> {
+    vec![(Ability::Clock, "all processes of a machine share its wall clock".to_owned())]
+}
+
+/// All kinds with their weights, and which of them lack something here.
+pub fn table(lacking: &[(Ability, String)], width: u16) -> String {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_style(TableComponent::HeaderLines, '─')
+        .set_style(TableComponent::MiddleHeaderIntersections, '─')
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width)
+        .set_header(["kind", "does", "light", "heavy"]);
+    for kind in Kind::ALL {
+        let facts = kind.facts();
+        let weight = |weight: f64| if weight > 0.0 { weight.to_string() } else { "-".to_owned() };
+        table.add_row([facts.name, facts.words, &weight(facts.light), &weight(facts.heavy)]);
+    }
+    let mut text = table.to_string();
+    for (ability, reason) in lacking {
+        let kinds: Vec<_> = Kind::ALL
+            .iter()
+            .filter(|kind| kind.facts().needs.contains(ability))
+            .map(|kind| kind.name())
+            .collect();
+        let _ = write!(text, "\nnot here: {}: {reason}", kinds.join(", "));
+    }
+    text
+}
+
+/// What is left out of a run, in a line for each reason; none if nothing is.
+pub fn left_out(kinds: &[(Kind, String)]) -> Option<String> {
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (kind, reason) in kinds {
+        by_reason.entry(reason).or_default().push(kind.name());
+    }
+    let lines: Vec<_> = by_reason
+        .into_iter()
+        .map(|(reason, kinds)| format!("faults left out: {} ({reason})", kinds.join(", ")))
+        .collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_fits_a_narrow_terminal_and_says_what_is_lacking() {
+        let text = table(&never(), 80);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(Kind::ALL.iter().all(|kind| text.contains(kind.name())));
+        assert!(text.contains("not here: clock-offset: "), "{text}");
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_taken_for_a_file() {
+        assert!(matches!("list".parse(), Ok(Choice::List)));
+        assert!("hevy".parse::<Choice>().unwrap_err().to_string().contains("hevy"));
+    }
+}
