@@ -1,45 +1,51 @@
 //! The cluster as containers: images, Compose calls with an override file that lets the host see what SDK and
-//! test commands write, and commands run by `docker exec`. It touches only containers of its own project,
-//! and decides nothing about what runs when.
+//! test commands write, and what is told of its containers; what is done to them lies in the files below.
+//! It touches only containers of its own project, and decides nothing about what runs when.
+
+mod act;
+mod commands;
+mod ends;
+mod helper;
+mod inspect;
+mod lacks;
+mod leftovers;
+mod live;
+mod network;
+mod overrides;
+mod rejoin;
+mod watch;
 
 use std::{
+    cell::{OnceCell, RefCell},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    process::Child,
     time::Duration,
 };
 
-use serde_json::{Map, Value, json};
-
 use crate::lab::{
+    cluster::Ended,
     docker::{self, DockerError},
-    fault::{
-        action::{Ability, Action, ActionError, Topology},
-        quiet,
-    },
+    fault::action::{Ability, Topology},
     not_ready::NotReady,
-    template::{Entry, EntryKind, TestCommand},
     workspace::TimelineFolder,
 };
 
+use live::Live;
+
 /// The name of the Compose project, whatever folder it lies in.
 pub const PROJECT: &str = "etcd-antithesis";
+/// Finds its containers.
+const PROJECT_FILTER: &str = "label=com.docker.compose.project=etcd-antithesis";
 /// The Compose file, in the project's folder.
 pub const COMPOSE_FILE: &str = "docker-compose.yaml";
-/// Where templates lie in a container.
-const TEMPLATES: &str = "/opt/antithesis/test/v1";
-/// Where a container sees the timeline's SDK folder; the same place as `snouty` uses.
-const SDK_MOUNT: &str = "/tmp/antithesis";
-/// Where a container sees the script that asks for quiet periods.
-const QUIET_MOUNT: &str = "/tmp/antithesis-quiet";
-/// The named volume that histories lie on.
-const HISTORY_VOLUME: &str = "history";
+/// The folder of the helper's image, in the project's folder.
+const HELPER_FOLDER: &str = "containers/network";
 /// The container whose last words explain why the system isn't ready.
 pub const HEALTH_CHECKER: &str = "health-checker";
 /// From the first container to a healthy system, on a machine that is busy.
 const UP_LIMIT: Duration = Duration::from_mins(3);
-/// What a shell can't do is start a program, or find it; the shell's own codes for that.
-const NO_SHELL: [i32; 2] = [126, 127];
 
 /// Why the containers are not as they should be.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +109,8 @@ pub struct ComposeCluster {
     words: Vec<&'static str>,
     services: Vec<String>,
     volumes: Vec<String>,
+    live: Box<RefCell<Live>>,
+    lacking: OnceCell<Vec<(Ability, String)>>,
 }
 
 impl ComposeCluster {
@@ -110,7 +118,9 @@ impl ComposeCluster {
     pub fn open(root: &Path) -> Result<Self, ComposeError> {
         docker::engine_answers()?;
         let words = docker::compose_words()?;
-        let mut cluster = Self { root: root.to_owned(), words, services: Vec::new(), volumes: Vec::new() };
+        let (root, services, volumes) = (root.to_owned(), Vec::new(), Vec::new());
+        let (live, lacking) = (Box::default(), OnceCell::new());
+        let mut cluster = Self { root, words, services, volumes, live, lacking };
         cluster.services = lines(&cluster.compose(&["config", "--services"])?);
         cluster.volumes = lines(&cluster.compose(&["config", "--volumes"])?);
         cluster.services.sort_unstable();
@@ -142,6 +152,9 @@ impl ComposeCluster {
         for argument in build_arguments {
             words.extend(["--build-arg", argument]);
         }
+        docker::run_logged(&words, &self.root, log).await?;
+        let folder = self.root.join(HELPER_FOLDER).display().to_string();
+        let words = ["docker", "build", "--tag", helper::IMAGE, &folder];
         Ok(docker::run_logged(&words, &self.root, log).await?)
     }
 
@@ -158,12 +171,22 @@ impl ComposeCluster {
         Ok(())
     }
 
+    /// Uses containers that another lab has brought up, which write to `folder`.
+    pub fn attach(&self, folder: &TimelineFolder) -> Result<(), ComposeError> {
+        let mut live = self.live.borrow_mut();
+        live.folder = Some(folder.clone());
+        let no_program = |source| DockerError::NoProgram { program: "docker".to_owned(), source };
+        Ok(live.listen().map_err(no_program)?)
+    }
+
     /// Brings all services up and returns when Compose finds them started and healthy.
     pub async fn up(&self, folder: &TimelineFolder) -> Result<(), ComposeError> {
-        let overrides = folder.path().join("compose-override.json");
-        let text = override_file(&self.services, &self.volumes, folder).to_string();
+        let overrides = Self::override_path(folder);
+        let members = self.topology().members;
+        let text = overrides::for_timeline(&self.services, &members, &self.volumes, folder).to_string();
         fs::write(&overrides, text)
             .map_err(|source| ComposeError::File { path: overrides.clone(), source })?;
+        self.attach(folder)?;
         let (file, overrides) = (self.file(), overrides.display().to_string());
         let arguments =
             ["-p", PROJECT, "-f", &file, "-f", &overrides, "up", "-d", "--no-build", "--remove-orphans"];
@@ -179,6 +202,10 @@ impl ComposeCluster {
         }
     }
 
+    fn override_path(folder: &TimelineFolder) -> PathBuf {
+        folder.path().join("compose-override.json")
+    }
+
     /// The error that says why the system isn't ready.
     pub fn not_ready(&self, reason: &str, folder: &TimelineFolder) -> ComposeError {
         let words = ["docker", "logs", "--tail", "5", HEALTH_CHECKER];
@@ -190,70 +217,28 @@ impl ComposeCluster {
         NotReady { reason: reason.to_owned(), last_words, logs: folder.logs() }.into()
     }
 
-    /// What lies in the template folders of all containers that have a shell to list them.
-    pub fn entries(&self) -> Result<Vec<Entry>, ComposeError> {
-        let script = format!(
-            "for f in {TEMPLATES}/*/*; do \
-             if [ -d \"$f\" ]; then echo \"d $f\"; elif [ -x \"$f\" ]; then echo \"x $f\"; \
-             elif [ -e \"$f\" ]; then echo \"f $f\"; fi; done"
-        );
-        let calls: Vec<_> = self
-            .services
-            .iter()
-            .map(|service| vec!["docker", "exec", service, "sh", "-c", &script])
-            .collect();
-        let mut entries = Vec::new();
-        for (service, listing) in self.services.iter().zip(docker::run_all(&calls)) {
-            match listing {
-                Ok(listing) => entries.extend(listing.lines().filter_map(|line| entry(service, line))),
-                Err(DockerError::Failed { status, .. })
-                    if status.code().is_some_and(|c| NO_SHELL.contains(&c)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(entries)
-    }
-
-    /// The call that runs `command`; its SDK lines go to the file `name`.jsonl of the SDK folder. A shell
-    /// notes its process id, which the command then takes over, so that [`Self::kill`] can find it.
-    pub fn command(&self, command: &TestCommand, name: &str) -> tokio::process::Command {
-        let output = format!("ANTITHESIS_SDK_LOCAL_OUTPUT={SDK_MOUNT}/{name}.jsonl");
-        let note = format!("echo $$ >{SDK_MOUNT}/{name}.pid; exec \"$0\"");
-        let path = format!("{TEMPLATES}/{}", command.path());
-        docker::call(&["docker", "exec", "-e", &output, &command.container, "sh", "-c", &note, &path]).into()
-    }
-
-    /// Kills the commands of `running` (container and name) that have noted their process id, each with all
-    /// processes of its session.
-    pub fn kill(&self, running: &[(String, String)], folder: &TimelineFolder) -> Result<(), ComposeError> {
-        for container in &self.services {
-            let groups: Vec<String> = running
-                .iter()
-                .filter(|(at, _)| at == container)
-                .filter_map(|(_, name)| fs::read_to_string(folder.sdk().join(format!("{name}.pid"))).ok())
-                .filter_map(|text| text.trim().parse::<u32>().ok())
-                .map(|pid| format!("-{pid}"))
-                .collect();
-            if !groups.is_empty() {
-                // No `--` before the groups: dash does not know it.
-                let script = format!("kill -KILL {} 2>/dev/null; true", groups.join(" "));
-                docker::run(&["docker", "exec", container, "sh", "-c", &script])?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The services whose container is not running.
+    /// The services that ended at some time, or are not running, though no fault ended them.
     pub fn stopped(&self) -> Result<Vec<StoppedService>, ComposeError> {
-        let filter = format!("label=com.docker.compose.project={PROJECT}");
         let format = "{{.Names}}\t{{.State}}\t{{.Status}}";
-        let all = docker::run(&["docker", "ps", "-a", "--filter", &filter, "--format", format])?;
-        Ok(stopped(&self.services, &all))
+        let all = docker::run(&["docker", "ps", "-a", "--filter", PROJECT_FILTER, "--format", format])?;
+        let mut live = self.live.borrow_mut();
+        let mut stopped: Vec<_> = live
+            .unexplained()
+            .iter()
+            .map(|end| StoppedService { name: end.service.clone(), status: end.status.clone() })
+            .collect();
+        for service in not_running(&self.services, &all) {
+            let is_known = stopped.iter().any(|known| known.name == service.name);
+            if !is_known && !live.ends.is_down_by_fault(&service.name) {
+                stopped.push(service);
+            }
+        }
+        Ok(stopped)
     }
 
-    /// The ends since this was last asked.
-    pub fn ended(&self) -> Vec<crate::lab::cluster::Ended> {
-        Vec::new()
+    /// The ends of containers since the last call, in order.
+    pub fn ended(&self) -> Vec<Ended> {
+        self.live.borrow_mut().take_ended()
     }
 
     /// Who takes part.
@@ -264,49 +249,25 @@ impl ComposeCluster {
         Topology { members: named("etcd"), clients: named("client") }
     }
 
-    /// Carries out one step of a fault.
-    #[allow(clippy::unused_async, reason = "not done yet")]
-    pub async fn act(&self, action: &Action) -> Result<(), ActionError> {
-        Err(ActionError::new(action, "not yet"))
-    }
-
-    /// What can't be done here, and why.
-    #[allow(clippy::unused_async, reason = "not done yet")]
-    pub async fn lacks(&self) -> Vec<(Ability, String)> {
-        Vec::new()
-    }
-
-    /// Where the lab itself reaches a member now.
-    #[allow(clippy::unused_async, reason = "not done yet")]
-    pub async fn member_url(&self, _member: &str) -> Option<String> {
-        None
-    }
-
     /// Whether the engine still answers; a command's exit code means nothing otherwise.
     pub fn check_engine(&self) -> Result<(), ComposeError> {
         Ok(docker::engine_answers()?)
     }
 
-    /// Writes a log file per container.
+    /// Writes a log file per container, after what it may hold of an earlier container of the service.
     pub fn save_logs(&self, folder: &TimelineFolder) -> Result<(), ComposeError> {
-        let mut children = Vec::new();
-        for service in &self.services {
-            let path = folder.logs().join(format!("{service}.log"));
-            let file = || File::options().create(true).append(true).open(&path);
-            let failed = |source| ComposeError::File { path: path.clone(), source };
-            let (out, err) = (file().map_err(failed)?, file().map_err(failed)?);
-            let mut call = docker::call(&["docker", "logs", "--timestamps", service]);
-            children.push(call.stdout(out).stderr(err).spawn().map_err(failed)?);
-        }
-        for mut child in children {
+        let calls: Vec<_> = self.services.iter().map(|service| save_log(service, folder)).collect();
+        for call in calls {
             // A container that never started has no log, which its file then says.
-            let _ = child.wait();
+            let _ = call?.wait();
         }
         Ok(())
     }
 
     /// Removes containers, networks and volumes of the project, whoever brought them up.
     pub fn down(&self) -> Result<(), ComposeError> {
+        self.live.take();
+        leftovers::clear()?;
         let arguments = ["down", "--volumes", "--remove-orphans", "--timeout", "1"];
         Ok(self.compose(&arguments).map(drop)?)
     }
@@ -319,6 +280,17 @@ impl ComposeCluster {
         words.extend(service);
         Ok(docker::run_shown(&words).await?)
     }
+}
+
+/// The call that writes what a service's container printed to its log file, after what that holds.
+fn save_log(service: &str, folder: &TimelineFolder) -> Result<Child, ComposeError> {
+    let path = folder.logs().join(format!("{service}.log"));
+    let file = || File::options().create(true).append(true).open(&path);
+    let logs = || {
+        let mut call = docker::call(&["docker", "logs", "--timestamps", service]);
+        call.stdout(file()?).stderr(file()?).spawn()
+    };
+    logs().map_err(|source| ComposeError::File { path: path.clone(), source })
 }
 
 fn lines(text: &str) -> Vec<String> {
@@ -336,45 +308,13 @@ fn name_taken(name: &str, project: &str) -> ComposeError {
     ComposeError::NameTaken { name: name.to_owned(), owner, way }
 }
 
-/// JSON is YAML, so no writer of YAML is needed.
-fn override_file(services: &[String], volumes: &[String], folder: &TimelineFolder) -> Value {
-    let escaped = |path: &Path| path.display().to_string().replace('$', "$$");
-    let quiet = format!("{}:{QUIET_MOUNT}", escaped(&folder.quiet()));
-    let service = json!({
-        "volumes": [format!("{}:{SDK_MOUNT}", escaped(&folder.sdk())), quiet],
-        "environment": {
-            "ANTITHESIS_SDK_LOCAL_OUTPUT": format!("{SDK_MOUNT}/sdk.jsonl"),
-            quiet::VARIABLE: format!("{QUIET_MOUNT}/{}", quiet::SCRIPT),
-        },
-    });
-    let services: Map<String, Value> = services.iter().map(|name| (name.clone(), service.clone())).collect();
-    let mut whole = json!({ "services": services });
-    if volumes.iter().any(|volume| volume == HISTORY_VOLUME) {
-        let device = escaped(&folder.history());
-        whole["volumes"] =
-            json!({HISTORY_VOLUME: {"driver_opts": {"type": "none", "o": "bind", "device": device}}});
-    }
-    whole
-}
-
-fn entry(service: &str, line: &str) -> Option<Entry> {
-    let (kind, path) = line.split_once(' ')?;
-    let (template, name) = path.strip_prefix(TEMPLATES)?.strip_prefix('/')?.split_once('/')?;
-    let kind = match kind {
-        "d" => EntryKind::Folder,
-        "x" => EntryKind::Executable,
-        _ => EntryKind::NotExecutable,
-    };
-    Some(Entry { container: service.to_owned(), template: template.to_owned(), name: name.to_owned(), kind })
-}
-
-fn stopped(services: &[String], listing: &str) -> Vec<StoppedService> {
+fn not_running(services: &[String], listing: &str) -> Vec<StoppedService> {
     let rows: Vec<Vec<&str>> = listing.lines().map(|line| line.split('\t').collect()).collect();
     let row = |service: &String| rows.iter().find(|columns| columns.first() == Some(&service.as_str()));
     services
         .iter()
         .filter_map(|service| match row(service).map(Vec::as_slice) {
-            Some([_, "running", _]) => None,
+            Some([_, "running" | "paused", _]) => None,
             Some([_, _, status]) => Some((service, (*status).to_owned())),
             _ => Some((service, "has no container any more".to_owned())),
         })
@@ -385,44 +325,15 @@ fn stopped(services: &[String], listing: &str) -> Vec<StoppedService> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::workspace::Workspace;
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
     #[test]
-    fn the_override_shows_the_host_every_service_and_the_histories() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = Workspace::open(root.path()).unwrap().new_run().unwrap().timeline(1).unwrap();
-        let value = override_file(&names(&["etcd0", "client1"]), &names(&["history", "data"]), &folder);
-        for service in ["etcd0", "client1"] {
-            let environment = &value["services"][service]["environment"];
-            assert_eq!(environment["ANTITHESIS_SDK_LOCAL_OUTPUT"], "/tmp/antithesis/sdk.jsonl");
-            let mount = value["services"][service]["volumes"][0].as_str().unwrap();
-            assert!(mount.ends_with("/timeline-1/sdk:/tmp/antithesis"), "{mount}");
-        }
-        let device = value["volumes"]["history"]["driver_opts"]["device"].as_str().unwrap();
-        assert!(device.ends_with("/timeline-1/history"), "{device}");
-        assert_eq!(value["volumes"].as_object().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn listings_become_entries() {
-        let kinds = ["x", "f", "d"].map(|kind| {
-            let line = format!("{kind} /opt/antithesis/test/v1/main/first_a b");
-            let entry = entry("client1", &line).unwrap();
-            assert_eq!((entry.template.as_str(), entry.name.as_str()), ("main", "first_a b"));
-            entry.kind
-        });
-        assert_eq!(kinds, [EntryKind::Executable, EntryKind::NotExecutable, EntryKind::Folder]);
-        assert_eq!(entry("client1", "x /elsewhere/main/first_a"), None);
-    }
-
-    #[test]
     fn what_is_not_running_has_stopped() {
         let listing = "etcd0\trunning\tUp 3 seconds\netcd1\texited\tExited (2) 1 second ago\n";
-        let stopped = stopped(&names(&["etcd0", "etcd1", "etcd2"]), listing);
+        let stopped = not_running(&names(&["etcd0", "etcd1", "etcd2"]), listing);
         let seen: Vec<_> = stopped.iter().map(|s| (s.name.as_str(), s.status.as_str())).collect();
         assert_eq!(seen, [("etcd1", "Exited (2) 1 second ago"), ("etcd2", "has no container any more")]);
     }

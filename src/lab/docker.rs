@@ -11,6 +11,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::lab::processes::tied_to_this_program;
+
 /// How long a call that is given up may take to undo what it has begun.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(20);
 const CLEAN_UP_POLL: Duration = Duration::from_millis(50);
@@ -57,6 +59,14 @@ pub enum DockerError {
         /// The end of what it said.
         message: String,
     },
+    /// The call did not end.
+    #[error("`{call}` has not ended within {limit:?}")]
+    TimedOut {
+        /// The command line.
+        call: String,
+        /// The time that it was given.
+        limit: Duration,
+    },
 }
 
 /// A call, with its output kept, that no terminal signal reaches: Ctrl-C is for the lab, which then cleans up.
@@ -65,6 +75,24 @@ pub fn call(words: &[&str]) -> Command {
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).stdin(Stdio::null()).process_group(0);
     command
+}
+
+/// The same, and it ends with the lab, even if that is killed.
+pub fn tied_call(words: &[&str]) -> Command {
+    use std::os::unix::process::CommandExt;
+    let mut command = tied_to_this_program(Path::new(words[0]));
+    command.args(&words[1..]).stdin(Stdio::null()).process_group(0);
+    command
+}
+
+/// Runs `words` to its end without holding others up; its standard output, or why it failed.
+pub async fn run_within(words: &[&str], limit: Duration) -> Result<String, DockerError> {
+    let mut command = tokio::process::Command::from(tied_call(words));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    match tokio::time::timeout(limit, command.output()).await {
+        Ok(output) => finish(words, output),
+        Err(_) => Err(DockerError::TimedOut { call: words.join(" "), limit }),
+    }
 }
 
 /// Runs `words` to its end; its standard output, or why it failed.

@@ -109,7 +109,9 @@ async fn attached(
     run: &RunFolder,
 ) -> Result<Cluster, LabError> {
     if state.cluster == ClusterKind::Compose {
-        return Ok(Cluster::Compose(ComposeCluster::open(lab.project.sources()?)?));
+        let cluster = ComposeCluster::open(lab.project.sources()?)?;
+        cluster.attach(&run.timeline(state.timeline)?)?;
+        return Ok(Cluster::Compose(cluster));
     }
     let cluster =
         prepare::cluster(state.cluster, &options.cluster, &lab.project, &lab.workspace, run, &lab.progress);
