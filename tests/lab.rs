@@ -227,10 +227,11 @@ fn an_interrupt_takes_everything_down() {
     let place = place(&scripts);
     let lab = place.start(&["--duration", "100s"]);
     place.wait_for_event("command_started");
+    let pid = lab.id();
     lab.kill(Signal::INT);
     let output = lab.output();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
-    assert_eq!(place.left_behind(), Vec::<String>::new());
+    assert_eq!((place.left_behind(), namespaces_of(pid)), (Vec::new(), Vec::new()));
     assert!(fs::metadata(place.latest("timeline-1/logs/etcd0.log")).unwrap().len() > 0);
     assert_eq!(place.run(&["--duration", "1s", "--timelines", "1"]).status.code(), Some(0));
 }
@@ -238,11 +239,23 @@ fn an_interrupt_takes_everything_down() {
 #[test]
 fn a_killed_lab_takes_its_processes_along_and_the_next_one_runs() {
     let place = place(&good_scripts());
-    let lab = place.start(&["--duration", "100s"]);
-    place.wait_for_event("command_started");
-    drop(lab);
-    wait_until("the members' end", || place.left_behind().is_empty());
-    assert_eq!(place.run(&["--duration", "1s", "--timelines", "1"]).status.code(), Some(0));
+    for then in [&["down"][..], &["--duration", "1s", "--timelines", "1"]] {
+        let lab = place.start(&["--duration", "100s"]);
+        place.wait_for_event("command_started");
+        let pid = lab.id();
+        assert_ne!(namespaces_of(pid), Vec::<String>::new(), "this test needs network namespaces, so root");
+        drop(lab);
+        wait_until("the members' end", || place.left_behind().is_empty());
+        assert_eq!(place.run(then).status.code(), Some(0));
+        assert_eq!(namespaces_of(pid), Vec::<String>::new(), "{then:?}");
+        fs::remove_file(place.latest("events.jsonl")).unwrap();
+    }
+}
+
+fn namespaces_of(lab: u32) -> Vec<String> {
+    let names = fs::read_dir("/run/netns").into_iter().flatten();
+    let names = names.filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    names.filter(|name| name.starts_with(&format!("etcd-lab-{lab}-"))).collect()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 pub mod certificates;
+pub mod namespace;
 
 use std::{ops::Deref, path::Path, thread, time::Duration};
 

@@ -114,8 +114,8 @@ impl Network {
             let namespace = self.namespace(node);
             let peer = format!("type veth peer name eth0 netns {namespace}");
             write_line(&mut outside, format_args!("netns add {namespace}"));
-            write_line(&mut outside, format_args!("link add {node} netns {hub} {peer}"));
-            write_line(&mut in_hub, format_args!("link set {node} master bridge up"));
+            write_line(&mut outside, format_args!("link add name {node} netns {hub} {peer}"));
+            write_line(&mut in_hub, format_args!("link set dev {node} master bridge up"));
         }
         let (link, host) = (&self.host_link, self.subnet.host());
         write_line(&mut outside, format_args!("link add {link} type veth peer name host netns {hub}"));
