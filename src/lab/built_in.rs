@@ -109,15 +109,7 @@ fn ends_by_itself(runs: &[&CommandRun]) -> Property {
 /// By the command's name: the same command in two containers is one command.
 fn succeeded_once(timelines: &[Ran], runs: &[&CommandRun]) -> Property {
     let message = "Every command succeeds at least once";
-    let mut tried: BTreeMap<String, Option<bool>> = timelines
-        .iter()
-        .flat_map(|timeline| &timeline.template.commands)
-        .map(|command| (command.path(), None))
-        .collect();
-    for run in runs.iter().filter(|run| run.end != End::Stopped) {
-        let succeeded = tried.entry(run.command.path()).or_default();
-        *succeeded = Some(succeeded.unwrap_or(false) || run.end == End::Exited(0));
-    }
+    let tried = tried(timelines, runs);
     let with = |wanted: Option<bool>| -> Vec<&str> {
         tried.iter().filter(|(_, seen)| **seen == wanted).map(|(path, _)| path.as_str()).collect()
     };
@@ -131,6 +123,27 @@ fn succeeded_once(timelines: &[Ran], runs: &[&CommandRun]) -> Property {
         return property(message, Outcome::NotExercised, reason, None);
     }
     property(message, Outcome::Holds, format!("commands: {}", tried.len()), None)
+}
+
+/// Of each command in the templates that were run, whether it succeeded; none if it never ran to its end.
+fn tried(timelines: &[Ran], runs: &[&CommandRun]) -> BTreeMap<String, Option<bool>> {
+    let mut tried: BTreeMap<String, Option<bool>> = timelines
+        .iter()
+        .flat_map(|timeline| &timeline.template.commands)
+        .map(|command| (command.path(), None))
+        .collect();
+    for run in runs.iter().filter(|run| run.end != End::Stopped) {
+        let succeeded = tried.entry(run.command.path()).or_default();
+        *succeeded = Some(succeeded.unwrap_or(false) || run.end == End::Exited(0));
+    }
+    tried
+}
+
+/// The commands that never ran to their end.
+pub fn untried(timelines: &[Ran]) -> Vec<String> {
+    let runs: Vec<&CommandRun> = timelines.iter().flat_map(|timeline| &timeline.commands).collect();
+    let tried = tried(timelines, &runs);
+    tried.into_iter().filter(|(_, seen)| seen.is_none()).map(|(command, _)| command).collect()
 }
 
 fn setup_once(setups: &[SetupCount]) -> Property {

@@ -12,7 +12,7 @@ use crate::{
     lab::{
         built_in::{self, SetupCount, Stopped},
         events::End,
-        judge::{Faults, Judge},
+        judge::{Judge, Occasion},
         sdk_output::{self, Line, SdkOutputError},
         timeline::Ran,
         workspace::TimelineFolder,
@@ -140,7 +140,9 @@ impl<'a> Evaluation<'a> {
     /// The verdicts so far, built-in properties among them.
     pub fn properties(&self) -> Vec<Property> {
         let injected = self.timelines.iter().map(|ran| ran.faults).sum();
-        let mut properties = self.judge.verdicts(Faults { needed_by: self.needs_faults, injected });
+        let untried = built_in::untried(&self.timelines);
+        let occasion = Occasion { needs_faults: self.needs_faults, faults: injected, untried };
+        let mut properties = self.judge.verdicts(&occasion);
         properties.extend(built_in::judge(&self.timelines, &self.setups, &self.stopped, &self.histories));
         properties
     }
@@ -176,15 +178,15 @@ fn read(source: &Source, judge: &mut Judge) -> Result<(SetupCount, bool), SdkOut
     Ok((SetupCount { timeline, source: source.name.clone(), from_command, count }, broken))
 }
 
-/// The verdicts over files of any project; nothing is known of the commands that wrote them, and nothing of
-/// faults but the messages of properties that need them.
-pub fn sdk_files(paths: &[PathBuf], faults: Faults<'_>) -> Result<Vec<Property>, SdkOutputError> {
+/// The verdicts over files of any project, by the platform's rules alone: nothing is known of the commands that
+/// wrote them.
+pub fn sdk_files(paths: &[PathBuf]) -> Result<Vec<Property>, SdkOutputError> {
     let mut judge = Judge::default();
     for path in paths {
         let name = path.display().to_string();
         read(&Source { timeline: 1, name, path: path.clone(), catalogue_counts: true }, &mut judge)?;
     }
-    Ok(judge.verdicts(faults))
+    Ok(judge.verdicts(&Occasion::default()))
 }
 
 /// The files with this ending in a folder, in order of name; none if there is no such folder.

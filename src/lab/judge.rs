@@ -15,13 +15,15 @@ pub struct Judge {
     seen: BTreeMap<(String, Kind), Seen>,
 }
 
-/// What is known of faults, which some properties need to be exercised at all.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Faults<'a> {
+/// What a run gave occasion for: without it, a property is not exercised, which is no failure.
+#[derive(Debug, Clone, Default)]
+pub struct Occasion<'a> {
     /// The messages of the properties that only faults bring about.
-    pub needed_by: &'a [&'a str],
+    pub needs_faults: &'a [&'a str],
     /// How many faults were injected.
-    pub injected: usize,
+    pub faults: usize,
+    /// The commands that never ran to their end, any of which might have reached what was not reached.
+    pub untried: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -56,17 +58,21 @@ impl Judge {
 
     /// The verdict of every property that was seen or declared, by message. That a property which needs faults
     /// did not happen is no failure: few faults need not bring it about.
-    pub fn verdicts(&self, faults: Faults<'_>) -> Vec<Property> {
-        self.seen.iter().map(|((message, kind), seen)| verdict(message, *kind, seen, faults)).collect()
+    pub fn verdicts(&self, occasion: &Occasion<'_>) -> Vec<Property> {
+        self.seen.iter().map(|((message, kind), seen)| verdict(message, *kind, seen, occasion)).collect()
     }
 }
 
-impl Faults<'_> {
-    fn without_effect(self) -> String {
-        match self.injected {
+impl Occasion<'_> {
+    fn of_faults(&self) -> String {
+        match self.faults {
             0 => "needs faults, and none were injected".to_owned(),
-            injected => format!("needs faults, and {injected} did not bring it about"),
+            faults => format!("needs faults, and {faults} did not bring it about"),
         }
+    }
+
+    fn of_commands(&self) -> String {
+        format!("never reached; without a whole run: {} (more --timelines help)", self.untried.join(", "))
     }
 }
 
@@ -81,7 +87,7 @@ fn kind(assertion: &Assertion) -> Kind {
     }
 }
 
-fn verdict(message: &str, kind: Kind, seen: &Seen, faults: Faults<'_>) -> Property {
+fn verdict(message: &str, kind: Kind, seen: &Seen, occasion: &Occasion<'_>) -> Property {
     let (passed, failed) = (seen.pass.is_some(), seen.failure.is_some());
     let (outcome, reason) = match kind {
         Kind::Always | Kind::AlwaysOrUnreachable | Kind::Unreachable if failed => {
@@ -89,8 +95,9 @@ fn verdict(message: &str, kind: Kind, seen: &Seen, faults: Faults<'_>) -> Proper
         }
         _ if passed => (Outcome::Holds, String::new()),
         Kind::AlwaysOrUnreachable | Kind::Unreachable => (Outcome::Holds, "never reached".to_owned()),
-        _ if faults.needed_by.contains(&message) => (Outcome::NotExercised, faults.without_effect()),
+        _ if occasion.needs_faults.contains(&message) => (Outcome::NotExercised, occasion.of_faults()),
         Kind::Sometimes if failed => (Outcome::Broken, "never true".to_owned()),
+        _ if !occasion.untried.is_empty() => (Outcome::NotExercised, occasion.of_commands()),
         _ => (Outcome::Broken, "never reached".to_owned()),
     };
     Property {
@@ -129,7 +136,7 @@ mod tests {
         for (process, condition) in hits.iter().enumerate() {
             judge.add(&format!("p{}", process + 1), assertion(assert_type, must_hit, true, *condition));
         }
-        let mut verdicts = judge.verdicts(Faults { needed_by: needs_faults, injected: 0 });
+        let mut verdicts = judge.verdicts(&Occasion { needs_faults, ..Occasion::default() });
         assert_eq!(verdicts.len(), 1);
         verdicts.remove(0)
     }
@@ -176,6 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_command_without_a_whole_run_might_have_reached_is_not_exercised() {
+        use AssertType::{Always, Sometimes};
+        let judged = |assert_type, hit: bool| {
+            let mut judge = Judge::default();
+            judge.add("p", assertion(assert_type, true, hit, false));
+            let untried = vec!["main/finally_x".to_owned()];
+            judge.verdicts(&Occasion { untried, ..Occasion::default() }).remove(0)
+        };
+        let never = judged(Always, false);
+        assert_eq!(never.outcome, Outcome::NotExercised);
+        assert!(never.reason.contains("main/finally_x"), "{}", never.reason);
+        assert_eq!(judged(Always, true).outcome, Outcome::Broken);
+        assert_eq!(judged(Sometimes, true).outcome, Outcome::Broken);
+    }
+
+    #[test]
     fn the_evidence_is_the_first_of_its_sort() {
         let property = judged(AssertType::Always, true, &[true, false, true, false], &[]);
         let failure = property.first_failure.unwrap();
@@ -194,7 +217,7 @@ mod tests {
         let mut judge = Judge::default();
         judge.add("p", assertion(AssertType::Always, true, true, true));
         judge.add("p", assertion(AssertType::Sometimes, true, true, false));
-        let verdicts = judge.verdicts(Faults::default());
+        let verdicts = judge.verdicts(&Occasion::default());
         assert_eq!(
             verdicts.iter().map(|property| property.outcome).collect::<Vec<_>>(),
             [Outcome::Holds, Outcome::Broken]

@@ -14,7 +14,6 @@ use crate::{
         evaluate::{self, Evaluation},
         events::{Event, EventLog},
         fault::{list, profile::Profile},
-        judge::Faults,
         lint::{self, Severity},
         local::LocalCluster,
         prepare::{self, ClusterOptions},
@@ -214,5 +213,5 @@ pub fn faults() -> ExitStatus {
 
 /// Judges files of SDK output, of whatever project.
 pub fn evaluate(files: &[PathBuf]) -> Result<ExitStatus, LabError> {
-    Ok(run::show(&evaluate::sdk_files(files, Faults::default())?))
+    Ok(run::show(&evaluate::sdk_files(files)?))
 }
