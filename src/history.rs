@@ -3,6 +3,7 @@
 //! It knows operations and files, but no client.
 
 pub mod counters;
+pub mod outline;
 pub mod reader;
 pub mod record;
 pub mod writer;

@@ -1,5 +1,67 @@
-//! Verdicts for people and machines. In go properties with their verdicts, out comes text;
-//! nothing here runs anything, reads a file or judges.
+//! The report of a run, for people and machines: what the folder of a run holds goes in, `report/` in it comes
+//! out. It runs nothing and judges nothing.
 
+pub mod error;
+pub mod json;
+pub mod junit;
+pub mod load;
+pub mod page;
+pub mod place;
 pub mod property;
+pub mod repeat;
 pub mod text;
+pub mod totals;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use error::{ReportError, failed};
+use totals::Totals;
+
+/// What was written.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The page, which opens from disk.
+    pub page: PathBuf,
+    /// What the run was made of.
+    pub totals: Totals,
+}
+
+/// Writes `report/` into the folder of a run: `index.html`, `report.json`, `junit.xml` and `events.jsonl`.
+/// What is missing or damaged in the run is left out and noted on the page.
+pub fn write(run: &Path) -> Result<Written, ReportError> {
+    let loaded = load::run(run)?;
+    let folder = run.join("report");
+    failed(fs::create_dir_all(&folder), "make the folder", &folder)?;
+    let save = |name: &str, text: &[u8]| {
+        let path = folder.join(name);
+        failed(fs::write(&path, text), "write", &path)
+    };
+    let totals = Totals::of(&loaded);
+    save("index.html", page::render(&loaded, &totals).as_bytes())?;
+    save("report.json", &json::render(&loaded, &totals))?;
+    save("junit.xml", junit::render(&loaded).as_bytes())?;
+    // A copy, so that the folder can be handed on alone; a run that never began has none.
+    let (events, copy) = (run.join("events.jsonl"), folder.join("events.jsonl"));
+    if events.exists() {
+        failed(fs::copy(&events, &copy), "copy", &events)?;
+    }
+    Ok(Written { page: folder.join("index.html"), totals })
+}
+
+/// Writes the page of one timeline alone, for runs of which the whole page can't show every picture.
+pub fn write_timeline(run: &Path, number: usize) -> Result<Written, ReportError> {
+    let mut loaded = load::run(run)?;
+    loaded.timelines.retain(|timeline| timeline.number == number);
+    if loaded.timelines.is_empty() {
+        return Err(ReportError::NoTimeline { run: run.to_owned(), number });
+    }
+    let folder = run.join("report");
+    failed(fs::create_dir_all(&folder), "make the folder", &folder)?;
+    let totals = Totals::of(&loaded);
+    let page = folder.join(format!("timeline-{number}.html"));
+    failed(fs::write(&page, page::render(&loaded, &totals)), "write", &page)?;
+    Ok(Written { page, totals })
+}

@@ -9,6 +9,7 @@ use crate::{
         lint::LintError, local::LocalError, project::ProjectError, sdk_output::SdkOutputError,
         template::TemplateError, timeline::TimelineError, workspace::WorkspaceError,
     },
+    report::error::ReportError,
 };
 
 /// Why the lab has no verdicts to show.
@@ -38,6 +39,9 @@ pub enum LabError {
     /// The verdicts can't be written.
     #[error("failed to write the verdicts: {0}")]
     Save(io::Error),
+    /// The report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// An option that means nothing with this sort of cluster.
     #[error("{option} can't be used with --cluster {cluster}: {reason}")]
     WrongOption {
@@ -74,7 +78,8 @@ impl LabError {
             | Self::Lint(_)
             | Self::Workspace(WorkspaceError::NoCluster)
             | Self::Project(ProjectError::NoSources { .. }) => ExitStatus::Usage,
-            Self::Workspace(_) | Self::Project(_) | Self::Etcd(_) | Self::Save(_) => ExitStatus::Surroundings,
+            Self::Report(ReportError::NoRun { .. } | ReportError::NoTimeline { .. }) => ExitStatus::Usage,
+            Self::Workspace(_) | Self::Project(_) | Self::Report(_) | Self::Etcd(_) | Self::Save(_) => ExitStatus::Surroundings,
         }
     }
 }

@@ -1,0 +1,73 @@
+//! A piece of evidence on the page: where it was seen, with links into the timeline and to the files, and what
+//! the program said of it. Markup only.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::clock;
+use crate::report::{
+    load::Run,
+    place::{self, Place},
+    property::Evidence,
+};
+
+/// Longer evidence is cut; `verdicts.json` has it whole.
+const MAX_CHARS: usize = 6_000;
+
+/// A link to the time of the evidence, or the name of its source.
+pub fn link(run: &Run, evidence: &Evidence) -> Markup {
+    match place::find(run, &evidence.source) {
+        Some(place) => goto(run, &place),
+        None => html! { @if evidence.source.is_empty() { "–" } @else { code { (evidence.source) } } },
+    }
+}
+
+fn goto(run: &Run, place: &Place) -> Markup {
+    let timelines = run.timelines.iter().filter(|timeline| timeline.number == place.timeline);
+    let command = timelines
+        .flat_map(|timeline| &timeline.events.commands)
+        .find(|command| Some(command.id) == place.command)
+        .map(|command| command.command.rsplit('/').next().unwrap_or_default());
+    html! {
+        a.goto href={ "#timeline-" (place.timeline) } data-from=(place.span.from_ms) data-to=(place.span.to_ms) {
+            "timeline " (place.timeline) ", " (clock(place.span.from_ms))
+        }
+        @if let (Some(id), Some(command)) = (place.command, command) {
+            " " span.of { (command) " " span.dim { "(" (id) ")" } }
+        } @else if let Some(service) = &place.service {
+            " " span.of { (service) }
+        }
+    }
+}
+
+/// The evidence in full.
+pub fn block(run: &Run, title: &str, evidence: &Evidence, open: bool) -> Markup {
+    let files = place::find(run, &evidence.source).map(|place| place.files).unwrap_or_default();
+    let details = if evidence.details.is_null() { String::new() } else { pretty(&evidence.details) };
+    html! {
+        details.evidence open[open] {
+            summary { (title) }
+            div {
+                @if !evidence.location.is_empty() { p { "Asserted at " code { (evidence.location) } } }
+                @if !files.is_empty() {
+                    p {
+                        "Files: "
+                        @for (index, file) in files.iter().enumerate() {
+                            @if index > 0 { ", " }
+                            a href={ "../" (file) } { (file) }
+                        }
+                    }
+                }
+                @if !details.is_empty() { pre tabindex="0" { (details) } }
+            }
+        }
+    }
+}
+
+fn pretty(details: &Value) -> String {
+    let text = serde_json::to_string_pretty(details).unwrap_or_default();
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}\n… cut: verdicts.json has all of it", &text[..end]),
+        None => text,
+    }
+}
