@@ -100,6 +100,14 @@ enum Command {
         #[arg(long, value_name = "FILE", num_args = 1..)]
         sdk_output: Vec<PathBuf>,
     },
+    /// Make the report of a run again: index.html, report.json, junit.xml and events.jsonl
+    Report {
+        /// The run's folder, or its name in .lab/runs [default: the latest]
+        run: Option<PathBuf>,
+        /// Make the page of this timeline alone
+        #[arg(long, value_name = "N")]
+        timeline: Option<usize>,
+    },
     /// Judge files of SDK output, of any project in any language
     Evaluate {
         /// The files that `ANTITHESIS_SDK_LOCAL_OUTPUT` named
@@ -161,6 +169,7 @@ async fn work(arguments: Arguments) -> Result<ExitStatus, LabError> {
         Command::Down => manual::down().await,
         Command::Logs { service, follow } => manual::logs(service.as_deref(), follow).await,
         Command::Template { place, sdk_output } => manual::template(&place, &sdk_output),
+        Command::Report { run, timeline } => manual::report(run.as_deref(), timeline),
         Command::Evaluate { files } => manual::evaluate(&files),
     }
 }

@@ -77,9 +77,11 @@ impl LabError {
             | Self::WrongOption { .. }
             | Self::Lint(_)
             | Self::Workspace(WorkspaceError::NoCluster)
-            | Self::Project(ProjectError::NoSources { .. }) => ExitStatus::Usage,
-            Self::Report(ReportError::NoRun { .. } | ReportError::NoTimeline { .. }) => ExitStatus::Usage,
-            Self::Workspace(_) | Self::Project(_) | Self::Report(_) | Self::Etcd(_) | Self::Save(_) => ExitStatus::Surroundings,
+            | Self::Project(ProjectError::NoSources { .. })
+            | Self::Report(ReportError::NoRun { .. } | ReportError::NoTimeline { .. }) => ExitStatus::Usage,
+            Self::Workspace(_) | Self::Project(_) | Self::Report(_) | Self::Etcd(_) | Self::Save(_) => {
+                ExitStatus::Surroundings
+            }
         }
     }
 }

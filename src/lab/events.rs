@@ -36,6 +36,8 @@ pub enum Event<'a> {
     RunStarted {
         /// Decides every schedule of the run.
         seed: u64,
+        /// The words of the command line after the program's name.
+        arguments: Vec<String>,
     },
     /// A timeline begins on a fresh cluster.
     TimelineStarted {
@@ -160,6 +162,12 @@ pub enum Event<'a> {
 }
 
 impl<'a> Event<'a> {
+    /// The start of a run of this process.
+    pub fn run_started(seed: u64) -> Self {
+        let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+        Self::RunStarted { seed, arguments: arguments.collect() }
+    }
+
     /// The start of `command`.
     pub fn started(
         timeline: usize,
@@ -226,7 +234,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let run = Workspace::open(root.path()).unwrap().new_run().unwrap();
         let log = EventLog::open(&run).unwrap();
-        log.write(&Event::RunStarted { seed: 7 }).unwrap();
+        log.write(&Event::run_started(7)).unwrap();
         let end = End::Exited(1);
         log.write(&Event::CommandEnded { timeline: 1, id: 2, end, milliseconds: 3 }).unwrap();
         let text = fs::read_to_string(run.path().join("events.jsonl")).unwrap();

@@ -1,7 +1,11 @@
 //! The parts of the main job one by one, for people who look into a system: bring it up, run the test
 //! commands on it, read its logs, take it down, judge files.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     exit::ExitStatus,
@@ -21,6 +25,7 @@ use crate::{
         timeline::{self, Context, Plan},
         workspace::{ClusterKind, RunFolder, State, WorkspaceError, failed},
     },
+    report,
 };
 
 /// How long another lab may take to take its cluster down.
@@ -81,7 +86,7 @@ pub async fn test(options: &run::Options) -> Result<ExitStatus, LabError> {
     let mut cluster = attached(&state, options, &lab, &run).await?;
     let folder = run.timeline(state.timeline)?;
     let context = Context { folder: &folder, log: &log, progress: &lab.progress };
-    log.write(&Event::RunStarted { seed })?;
+    log.write(&Event::run_started(seed))?;
     lab.progress.stage("Running the test commands");
     let faults = options.faults.clone().unwrap_or_else(Profile::none);
     let (number, duration, ending) = (state.timeline, options.duration, Ending::Finally);
@@ -209,6 +214,24 @@ pub fn template(place: &str, sdk_output: &[PathBuf]) -> Result<ExitStatus, LabEr
 pub fn faults() -> ExitStatus {
     println!("{}", list::table(&list::never(), run::width()));
     ExitStatus::Holds
+}
+
+/// Makes the report of a run again: of the latest, or of one that is named by its folder or by its time. With
+/// `timeline`, the page of that timeline alone.
+pub fn report(run: Option<&Path>, timeline: Option<usize>) -> Result<ExitStatus, LabError> {
+    let folder = match run {
+        Some(path) if path.is_dir() => path.to_owned(),
+        named => {
+            let runs = Lab::open()?.workspace.folder().join("runs");
+            runs.join(named.unwrap_or(Path::new("latest")))
+        }
+    };
+    let written = match timeline {
+        Some(number) => report::write_timeline(&folder, number)?,
+        None => report::write(&folder)?,
+    };
+    run::show_report(&written);
+    Ok(ExitStatus::Holds)
 }
 
 /// Judges files of SDK output, of whatever project.

@@ -24,7 +24,7 @@ use crate::{
         timeline::{self, Context, Plan, Ran},
         workspace::{ClusterKind, RunFolder, TimelineFolder, Workspace},
     },
-    report::{property::Property, text},
+    report::{self, Written, property::Property, text},
 };
 
 /// The width where there is no terminal to ask.
@@ -91,7 +91,7 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     }
     let run = lab.workspace.new_run()?;
     let log = EventLog::open(&run)?;
-    log.write(&Event::RunStarted { seed })?;
+    log.write(&Event::run_started(seed))?;
     let mut evaluation = Evaluation::new(options.needs_faults, options.cluster.templates.is_some());
     let job = Job { options, lab: &lab, run: &run, log: &log };
     let failure = job.timelines(kind, seed, &mut evaluation).await.err();
@@ -199,13 +199,26 @@ pub fn judge(evaluation: &Evaluation<'_>, run: &RunFolder) -> Result<Vec<Propert
 /// Shows the verdicts of a run and where everything is; what the exit code says.
 pub fn report(properties: &[Property], run: &RunFolder) -> ExitStatus {
     let status = show(properties);
+    match report::write(run.path()) {
+        Ok(written) => show_report(&written),
+        // The verdicts stand all the same.
+        Err(error) => eprintln!("error: there is no report: {error}"),
+    }
     println!("everything is in {}", run.path().display());
     status
 }
 
-/// Of the terminal, in columns.
+/// Says what a run was made of, and where its report is.
+pub fn show_report(written: &Written) {
+    println!("{}", text::folded(&written.totals.to_string(), width()));
+    println!("report: {}", written.page.display());
+}
+
+/// `COLUMNS` if it is set, or what the terminal has.
 pub fn width() -> u16 {
-    comfy_table::Table::new().width().unwrap_or(DEFAULT_WIDTH)
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let asked = columns.filter(|columns| *columns > 0);
+    asked.or_else(|| comfy_table::Table::new().width()).unwrap_or(DEFAULT_WIDTH)
 }
 
 /// Shows verdicts in the width and with the colours that the terminal has.

@@ -1,4 +1,4 @@
-//! The verdicts for machines that read JUnit's XML: one test case per property. A broken one is a failure with
+//! The verdicts for machines, in the XML that CI servers read: one test case per property. A broken one is a failure with
 //! its evidence, one that was not exercised is skipped. `docs/report.md` says which field goes where.
 
 use quick_xml::{

@@ -24,7 +24,8 @@ const SCRIPT: &str = include_str!("page/script.js");
 /// Pictures and logs together may take so much; timelines beyond it get a line in the overview alone.
 const TIMELINE_BYTES: usize = 16 << 20;
 /// The page may run its own script and style, and ask nobody for anything.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 
 /// The page.
 pub fn render(run: &Run, totals: &Totals) -> String {
@@ -108,6 +109,8 @@ fn banner(run: &Run, totals: &Totals) -> Markup {
         _ => ("holds", "✓"),
     };
     let all = run.properties.len().max(1);
+    let broken = run.broken_timelines();
+    let first = broken.first().copied().or(run.timelines.first().map(|timeline| timeline.number));
     let command = repeat::command_line(run);
     html! {
         header.banner.(class) {
@@ -136,7 +139,13 @@ fn banner(run: &Run, totals: &Totals) -> Markup {
                 span.caption { "Repeat it" }
                 code #repeat { (command) }
                 button type="button" data-copy="repeat" { "Copy" }
-                small { "The seed repeats the schedule, not what a race makes of it." }
+                small.dim { "The seed repeats the schedule, not what a race makes of it." }
+            }
+            nav.jumps aria-label="On this page" {
+                @if counts.broken > 0 { a href="#broken" { "What is broken" } }
+                a href="#properties" { "Properties" }
+                a href="#timelines" { "Timelines" }
+                @if let Some(first) = first { a.goto href={ "#timeline-" (first) } { "Timeline " (first) } }
             }
         }
     }
@@ -147,7 +156,7 @@ fn facts(run: &Run, totals: &Totals) -> Markup {
     let facts = [
         ("Seed", run.events.seed.map(|seed| seed.to_string())),
         ("etcd", run.etcd_version.clone()),
-        ("Began", run.events.started.as_deref().map(|utc| utc.replace('T', " ").replace('Z', " UTC"))),
+        ("Began", run.events.started.as_deref().map(|utc| started(utc))),
         ("Took", (run.events.seconds > 0.0).then(|| seconds(run.events.seconds))),
         ("Timelines", Some(grouped(totals.timelines))),
         ("Commands", Some(with(totals.commands, totals.commands_failed, "failed"))),
@@ -162,6 +171,12 @@ fn facts(run: &Run, totals: &Totals) -> Markup {
         }
         @if !totals.faults.is_empty() { p.kinds { "Faults by kind: " (totals.faults_by_kind()) } }
     }
+}
+
+/// Seconds are fine enough, and a narrow page has no room for more.
+fn started(utc: &str) -> String {
+    let (date, time) = utc.split_once('T').unwrap_or((utc, ""));
+    format!("{date} {} UTC", time.split(['.', 'Z']).next().unwrap_or_default())
 }
 
 fn with(count: usize, special: usize, word: &str) -> String {

@@ -7,8 +7,10 @@ use comfy_table::{
 
 use crate::report::property::{Counts, Evidence, Outcome, Property};
 
-/// The narrowest table that still reads.
+/// The narrowest table that still reads; below it each property is a paragraph.
 const MIN_WIDTH: u16 = 60;
+/// Nothing is folded to less.
+const MIN_FOLD: u16 = 10;
 /// Properties are sentences; narrower than this they fall apart.
 const PROPERTY_WIDTH: u16 = 32;
 /// Evidence longer than this is cut: all of it stands in `verdicts.json`.
@@ -29,13 +31,16 @@ pub enum Colour {
 pub fn verdict_table(properties: &[Property], width: u16, colour: Colour) -> String {
     let mut sorted: Vec<&Property> = properties.iter().collect();
     sorted.sort_by_key(|property| (property.outcome, property.kind));
+    if width < MIN_WIDTH {
+        return paragraphs(&sorted, &Counts::of(properties), width, colour);
+    }
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
         .set_style(TableComponent::HeaderLines, '─')
         .set_style(TableComponent::MiddleHeaderIntersections, '─')
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(width.max(MIN_WIDTH))
+        .set_width(width)
         .set_header(["property", "kind", "verdict", "first evidence"]);
     match colour {
         Colour::On => table.enforce_styling(),
@@ -63,6 +68,55 @@ fn row(property: &Property, colour: Colour) -> [Cell; 4] {
         (Colour::On, Outcome::Broken) => verdict.fg(Color::Red).add_attribute(Attribute::Bold),
     };
     [Cell::new(&property.message), Cell::new(property.kind), verdict, Cell::new(evidence(property))]
+}
+
+/// What a terminal shows that is too narrow for columns.
+fn paragraphs(sorted: &[&Property], counts: &Counts, width: u16, colour: Colour) -> String {
+    let mut text = String::new();
+    for property in sorted {
+        let Property { message, kind, outcome, .. } = property;
+        let paint = |code: &str| match colour {
+            Colour::On => format!("\u{1b}[{code}m{outcome}\u{1b}[0m"),
+            Colour::Off => outcome.to_string(),
+        };
+        let verdict = match outcome {
+            Outcome::Broken => paint("1;31"),
+            Outcome::NotExercised => paint("33"),
+            Outcome::Holds => paint("32"),
+        };
+        let words = [format!("{message} ({kind})"), evidence(property)].join("\n");
+        let words = folded(words.trim_end(), width.saturating_sub(2));
+        text.push_str(&format!("{verdict}\n{words}").replace('\n', "\n  "));
+        text.push('\n');
+    }
+    text + &folded(&counts.to_string(), width)
+}
+
+/// `text` in lines of at most `width` characters, broken at spaces where there are any.
+pub fn folded(text: &str, width: u16) -> String {
+    let width = usize::from(width.max(MIN_FOLD));
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let mut current = String::new();
+        let mut used = 0;
+        for word in line.split_whitespace() {
+            let chars: Vec<char> = word.chars().collect();
+            for piece in chars.chunks(width) {
+                let space = usize::from(used > 0);
+                if used + space + piece.len() > width {
+                    lines.push(std::mem::take(&mut current));
+                    used = 0;
+                } else if used > 0 {
+                    current.push(' ');
+                    used += 1;
+                }
+                current.extend(piece);
+                used += piece.len();
+            }
+        }
+        lines.push(current);
+    }
+    lines.join("\n")
 }
 
 /// The evidence that explains the verdict: of the failure where it is broken, of the pass where it holds.
@@ -122,7 +176,7 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_asked() {
-        for width in [60, 80, 132] {
+        for width in [20, 30, 59, 60, 80, 132] {
             let text = verdict_table(&sample(), width, Colour::Off);
             let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
             assert!(widest <= usize::from(width), "{widest} columns where {width} were asked for:\n{text}");
@@ -142,6 +196,13 @@ mod tests {
     fn colours_are_escape_codes_only_where_asked_for() {
         assert!(!verdict_table(&sample(), 80, Colour::Off).contains('\u{1b}'));
         assert!(verdict_table(&sample(), 80, Colour::On).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn folding_loses_no_word_and_no_letter() {
+        assert_eq!(folded("one two three four five", 20), "one two three four\nfive");
+        let long = "x".repeat(45);
+        assert_eq!(folded(&long, 20).replace('\n', ""), long);
     }
 
     #[test]

@@ -84,7 +84,12 @@ impl Totals {
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let commands = counted(self.commands, "command");
-        write!(f, "{}, {commands}, {}", counted(self.timelines, "timeline"), counted(self.fault_count(), "fault"))?;
+        write!(
+            f,
+            "{}, {commands}, {}",
+            counted(self.timelines, "timeline"),
+            counted(self.fault_count(), "fault")
+        )?;
         if !self.faults.is_empty() {
             write!(f, " ({})", self.faults_by_kind())?;
         }

@@ -111,8 +111,7 @@ fn names(folder: &Path, notes: &mut Vec<String>) -> Vec<String> {
             return Vec::new();
         }
     };
-    let mut names: Vec<_> =
-        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let mut names: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     names.sort_unstable();
     names
 }
@@ -220,7 +219,8 @@ fn lab_lines(skeleton: &Skeleton) -> Vec<Line> {
         lines.push(line(quiet.from_ms, Level::Info, "faults are off for a while".to_owned()));
     }
     for ended in &skeleton.services_ended {
-        let (level, by) = if ended.by_fault { (Level::Info, "by a fault") } else { (Level::Error, "by itself") };
+        let (level, by) =
+            if ended.by_fault { (Level::Info, "by a fault") } else { (Level::Error, "by itself") };
         lines.push(line(ended.at_ms, level, format!("{} ended {by}: {}", ended.service, ended.status)));
     }
     for command in &skeleton.commands {

@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn dockers_time_goes_before_the_members_own() {
-        let line = r#"2026-11-23T00:42:45.000000007Z {"level":"fatal","ts":"2020-01-01T00:00:00Z","msg":"m"}"#;
+        let line =
+            r#"2026-11-23T00:42:45.000000007Z {"level":"fatal","ts":"2020-01-01T00:00:00Z","msg":"m"}"#;
         let parsed = parse(line).unwrap();
         assert_eq!((parsed.unix_ns, parsed.level), (Some(SECOND + 7), Level::Error));
     }

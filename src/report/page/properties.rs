@@ -72,10 +72,14 @@ fn row(run: &Run, property: &Property) -> Markup {
     html! {
         tr.(outcome_class(*outcome)) {
             th scope="row" {
-                (message)
+                @if first_pass.is_some() || first_failure.is_some() {
+                    details.more-of {
+                        summary { (message) }
+                        @if let Some(failure) = first_failure { (evidence::block(run, "First failure", failure, true)) }
+                        @if let Some(pass) = first_pass { (evidence::block(run, "First pass", pass, true)) }
+                    }
+                } @else { span.plain { (message) } }
                 @if !reason.is_empty() { span.reason { (reason) } }
-                @if let Some(pass) = first_pass { (evidence::block(run, "Details of the first pass", pass, false)) }
-                @if let Some(failure) = first_failure { (evidence::block(run, "Details of the first failure", failure, false)) }
             }
             td data-label="Kind" { span.kind { (kind) } }
             td data-label="Verdict" {
@@ -83,8 +87,8 @@ fn row(run: &Run, property: &Property) -> Markup {
                     span aria-hidden="true" { (outcome_sign(*outcome)) } " " (outcome)
                 }
             }
-            td data-label="First pass" { @if let Some(pass) = first_pass { (evidence::link(run, pass)) } @else { span.dim { "–" } } }
-            td data-label="First failure" { @if let Some(failure) = first_failure { (evidence::link(run, failure)) } @else { span.dim { "–" } } }
+            td data-label="First pass" { @if let Some(pass) = first_pass { (evidence::short_link(run, pass)) } @else { span.dim { "–" } } }
+            td data-label="First failure" { @if let Some(failure) = first_failure { (evidence::short_link(run, failure)) } @else { span.dim { "–" } } }
         }
     }
 }

@@ -21,7 +21,11 @@ const GAP: u64 = 2;
 const FAMILIES: [(&str, &str, &[&str]); 5] = [
     ("ends a process", "f-process", &["kill", "restart", "stop", "crash", "remove", "rejoin", "replace"]),
     ("freezes it", "f-pause", &["pause", "freeze", "stall"]),
-    ("network", "f-network", &["net", "partition", "loss", "reset", "bridge", "isolat", "one-way", "cut", "pair"]),
+    (
+        "network",
+        "f-network",
+        &["net", "partition", "loss", "reset", "bridge", "isolat", "one-way", "cut", "pair"],
+    ),
     ("disk or clock", "f-disk", &["disk", "fsync", "flush", "clock"]),
     ("administrative", "f-admin", &[]),
 ];
@@ -42,7 +46,8 @@ pub fn panel(timeline: &Timeline) -> Markup {
             let words = words(fault, &node);
             let class = format!("band {}", family(&fault.kind).1);
             let y = top + GAP + row * (BAND + GAP);
-            canvas.band(&Bar { span: fault.span, y, height: BAND, class: &class, words: &words }, &fault.kind);
+            canvas
+                .band(&Bar { span: fault.span, y, height: BAND, class: &class, words: &words }, &fault.kind);
         }
     }
     canvas.finish()
@@ -58,7 +63,8 @@ fn words(fault: &Fault, node: &str) -> String {
 /// Members first, also those that were spared; then whoever else was struck.
 fn nodes(timeline: &Timeline) -> Vec<String> {
     let mut nodes: Vec<String> = timeline.members.iter().map(|member| member.name.clone()).collect();
-    let mut struck: Vec<_> = timeline.events.faults.iter().flat_map(|fault| fault.on.iter().cloned()).collect();
+    let mut struck: Vec<_> =
+        timeline.events.faults.iter().flat_map(|fault| fault.on.iter().cloned()).collect();
     struck.sort_unstable_by_key(|node| (!node.starts_with("etcd"), node.clone()));
     for node in struck {
         if !nodes.contains(&node) {

@@ -53,8 +53,12 @@ fn leadership(timeline: &Timeline) -> Markup {
         canvas.label(member.name.as_str(), "", top + LANE / 2);
         canvas.rule(canvas.bottom());
         for silent in &member.silent {
-            let words =
-                format!("{} gave no answer, {} to {}", member.name, clock(silent.from_ms), clock(silent.to_ms));
+            let words = format!(
+                "{} gave no answer, {} to {}",
+                member.name,
+                clock(silent.from_ms),
+                clock(silent.to_ms)
+            );
             canvas.hatch(*silent, top + 1, LANE, &words);
         }
         for lead in &member.leads {

@@ -52,7 +52,8 @@ fn failures(run: &Run, timeline: &Timeline, canvas: &mut Canvas) {
         let y = canvas.row(ROW);
         canvas.label("broken", "bad", y + ROW / 2);
         let Span { from_ms, to_ms } = place.span;
-        let words = format!("broken: {} – first seen {} to {}", property.message, clock(from_ms), clock(to_ms));
+        let words =
+            format!("broken: {} – first seen {} to {}", property.message, clock(from_ms), clock(to_ms));
         canvas.bar(&Bar { span: place.span, y: y + 3, height: 11, class: "alarm-span", words: "" });
         // On the right there would be no room for words.
         let text = if from_ms * 2 < timeline.events.length_ms { property.message.as_str() } else { "" };
