@@ -156,7 +156,7 @@ fn facts(run: &Run, totals: &Totals) -> Markup {
     let facts = [
         ("Seed", run.events.seed.map(|seed| seed.to_string())),
         ("etcd", run.etcd_version.clone()),
-        ("Began", run.events.started.as_deref().map(|utc| started(utc))),
+        ("Began", run.events.started.as_deref().map(started)),
         ("Took", (run.events.seconds > 0.0).then(|| seconds(run.events.seconds))),
         ("Timelines", Some(grouped(totals.timelines))),
         ("Commands", Some(with(totals.commands, totals.commands_failed, "failed"))),
