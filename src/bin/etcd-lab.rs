@@ -51,7 +51,7 @@ struct CommonOptions {
     #[arg(long, global = true, value_name = "GB", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     disk_limit: u64,
     /// What strikes while drivers run: none, light, heavy, a profile's FILE.toml, or `list` to see the kinds
-    /// [default: light; with `test`: none]
+    /// [default: light; none with `test`]
     #[arg(long, global = true, value_name = "PROFILE")]
     faults: Option<Choice>,
     /// Leave the last cluster up (containers only)

@@ -42,6 +42,12 @@ pub enum LabError {
     /// The report.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// Faults on a cluster that stays.
+    #[error(
+        "--faults can't be used with `test`: a cluster that stays up would keep what an interrupt leaves undone; \
+         use `run`"
+    )]
+    FaultsWithTest,
     /// An option that means nothing with this sort of cluster.
     #[error("{option} can't be used with --cluster {cluster}: {reason}")]
     WrongOption {
@@ -75,6 +81,7 @@ impl LabError {
             Self::SdkOutput(error) | Self::Lint(LintError::SdkOutput(error)) => sdk_status(error),
             Self::Etcd(EtcdBinaryError::NotAVersion { .. })
             | Self::WrongOption { .. }
+            | Self::FaultsWithTest
             | Self::Lint(_)
             | Self::Workspace(WorkspaceError::NoCluster)
             | Self::Project(ProjectError::NoSources { .. })

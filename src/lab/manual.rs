@@ -77,6 +77,9 @@ pub async fn up(options: &ClusterOptions) -> Result<ExitStatus, LabError> {
 
 /// One timeline on the cluster that is up, which stays so.
 pub async fn test(options: &run::Options) -> Result<ExitStatus, LabError> {
+    if options.faults.as_ref().is_some_and(|faults| !faults.is_none()) {
+        return Err(LabError::FaultsWithTest);
+    }
     let seed = run::announced_seed(options.seed);
     let lab = Lab::open()?;
     let _lock = lab.workspace.lock()?;
@@ -88,7 +91,7 @@ pub async fn test(options: &run::Options) -> Result<ExitStatus, LabError> {
     let context = Context { folder: &folder, log: &log, progress: &lab.progress };
     log.write(&Event::run_started(seed))?;
     lab.progress.stage("Running the test commands");
-    let faults = options.faults.clone().unwrap_or_else(Profile::none);
+    let faults = Profile::none();
     let (number, duration, ending) = (state.timeline, options.duration, Ending::Finally);
     let plan = Plan { number, seed, duration, ending, faults: &faults };
     let ran = timeline::run(&mut cluster, plan, context).await?;

@@ -45,8 +45,8 @@ pub struct Options {
     pub disk_limit: u64,
     /// Leave the last cluster up.
     pub keep: bool,
-    /// Which faults there may be; where none are asked for, a run has light ones and a cluster that was brought
-    /// up by hand none.
+    /// Which faults there may be; light ones if none are asked for. A cluster that was brought up by hand has
+    /// none.
     pub faults: Option<Profile>,
     /// The messages of properties that only faults bring about.
     pub needs_faults: &'static [&'static str],
@@ -127,7 +127,7 @@ impl Job<'_> {
         let wanted = &self.options.cluster;
         let mut cluster = prepare::cluster(kind, wanted, project, workspace, self.run, progress).await?;
         let mut seeds = StdRng::seed_from_u64(seed);
-        let faults = self.options.faults.clone().unwrap_or_else(Profile::none);
+        let faults = self.options.faults.clone().unwrap_or_else(Profile::light);
         for number in 1..=self.options.timelines {
             let folder = self.run.timeline(number)?;
             let ending = Ending::of_timeline(number);

@@ -80,17 +80,6 @@ impl Board {
         self.injected.get()
     }
 
-    /// Whether an end of this member's process would be a fault's doing.
-    pub fn ends(&self, member: &str) -> bool {
-        self.active.borrow().values().any(|active| {
-            let ends = matches!(
-                active.kind,
-                Kind::Kill | Kind::Restart | Kind::RollingRestart | Kind::FailingDisk | Kind::ReplaceMember
-            );
-            ends && active.struck.on.iter().any(|node| node == member)
-        })
-    }
-
     /// What is under way, in a few words: `2 faults now (kill etcd1, pause client1), 7 so far`.
     pub fn words(&self) -> String {
         let active = self.active.borrow();

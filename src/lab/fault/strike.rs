@@ -290,6 +290,10 @@ pub fn words(fault: &PlannedFault) -> String {
             format!("{:.0} % of the packets are lost, {seconds}", packets::loss(fault) * 100.0)
         }
         Kind::SlowDisk => format!("each flush takes {} ms longer, {seconds}", flush_delay_ms(fault)),
+        Kind::Kill => format!("SIGKILL, down {seconds}"),
+        Kind::Restart => format!("SIGTERM, down {seconds}"),
+        Kind::RollingRestart => format!("one after the other, each down {seconds}"),
+        Kind::Pause => format!("SIGSTOP {seconds}"),
         Kind::OneWay if packets::is_deaf(fault) => format!("hears the other members no more, {seconds}"),
         Kind::OneWay => format!("is heard by the other members no more, {seconds}"),
         Kind::Compact => match compaction_leaves(fault) {

@@ -1,0 +1,130 @@
+//! Faults as users meet them: the lab itself on three real etcd processes, with commands that are shell scripts.
+//! Shows that what is planned strikes, that everything is healed on every way out, and that quiet is quiet.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+#[path = "common/place.rs"]
+mod place;
+
+use std::{collections::BTreeSet, fs};
+
+use place::{Place, text};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// A place whose driver is `driver`, with a profile of these kinds, one at a time and short ones.
+fn place(driver: &str, kinds: &[&str]) -> Place {
+    let place = Place::new(&[
+        ("first_quiet_at_once", "\"$ANTITHESIS_STOP_FAULTS\" 0.1"),
+        ("parallel_driver_work", driver),
+        ("finally_quiet_at_once", "\"$ANTITHESIS_STOP_FAULTS\" 0.1"),
+    ]);
+    let weights = kinds.join(" = 1\n") + " = 1\n";
+    let spans = "gap = [\"100ms\", \"300ms\"]\nduration = [\"200ms\", \"800ms\"]\n";
+    fs::write(place.path("faults.toml"), format!("{spans}[weights]\n{weights}")).unwrap();
+    place
+}
+
+/// Runs one timeline, which has to hold.
+fn run(place: &Place, duration: &str) {
+    let arguments = ["--faults", "faults.toml", "--timelines", "1", "--seed", "3", "--duration", duration];
+    let output = place.run(&arguments);
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(place.left_behind(), Vec::<String>::new());
+}
+
+fn ids(events: &[Value]) -> BTreeSet<u64> {
+    events.iter().filter_map(|event| event["id"].as_u64()).collect()
+}
+
+fn time(event: &Value) -> u64 {
+    event["monotonic_ns"].as_u64().unwrap()
+}
+
+#[test]
+fn faults_strike_soon_and_each_is_healed() {
+    let place = place("sleep 0.2", &["kill", "restart", "pause"]);
+    run(&place, "8s");
+    let (started, healed) = (place.events("fault_started"), place.events("fault_healed"));
+    assert!(started.len() >= 4, "only {} faults in 8 s", started.len());
+    assert_eq!(ids(&started), ids(&healed));
+    assert!(place.events("fault_skipped").is_empty(), "{:?}", place.events("fault_skipped"));
+    let driver = place.events("command_started").into_iter().find(|event| event["role"] == "parallel_driver");
+    let wait = time(&started[0]).saturating_sub(time(&driver.unwrap()));
+    assert!(wait < 5_000_000_000, "the first fault came {wait} ns after the first driver");
+    let ending = place.events("command_started").pop().unwrap();
+    assert!(healed.iter().all(|event| time(event) <= time(&ending)), "a fault went on beside the ending");
+}
+
+#[test]
+fn requests_of_an_operator_and_a_replaced_member_leave_a_cluster_that_works() {
+    let place = place("sleep 0.2", &["compact", "defragment", "snapshot", "move-leader", "replace-member"]);
+    run(&place, "12s");
+    let started = place.events("fault_started");
+    assert!(started.len() >= 3, "{started:?}");
+    assert_eq!(ids(&started), ids(&place.events("fault_healed")));
+}
+
+#[test]
+fn a_quiet_period_is_quiet_from_the_scripts_return_on() {
+    let driver =
+        "\"$ANTITHESIS_STOP_FAULTS\" 1.5 || exit 1\necho quiet >>\"$ETCD_ANTITHESIS_HISTORY/asked\"\nsleep 4";
+    let place = place(driver, &["kill", "pause"]);
+    run(&place, "10s");
+    let is_fault = |event: &Value, name: &str| event["event"] == name;
+    let mut active = 0;
+    let mut quiet_since = None;
+    let mut periods = 0;
+    for event in place.all_events() {
+        if is_fault(&event, "fault_started") {
+            active += 1;
+            assert!(quiet_since.is_none(), "a fault began in a quiet period: {event}");
+        } else if is_fault(&event, "fault_healed") {
+            active -= 1;
+        } else if is_fault(&event, "quiet_started") {
+            assert_eq!(active, 0, "faults are active in a quiet period: {event}");
+            quiet_since = Some(time(&event));
+        } else if is_fault(&event, "quiet_ended") {
+            let lasted = time(&event) - quiet_since.take().unwrap();
+            periods += usize::from(lasted >= 1_500_000_000);
+        }
+    }
+    assert!(periods >= 1, "no quiet period of the drivers ended");
+    assert!(place.events("fault_started").len() >= 2, "{:?}", place.events("fault_started"));
+}
+
+#[test]
+fn an_interrupt_amid_faults_leaves_nothing() {
+    let place = place("sleep 1", &["pause"]);
+    let lab = place.start(&["--faults", "faults.toml", "--duration", "100s"]);
+    place.wait_for_event("fault_started");
+    lab.kill(Signal::INT);
+    let output = lab.output();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert_eq!(place.left_behind(), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_machine_lacks_is_told_once_and_left_out() {
+    let place = place("sleep 0.2", &["clock-offset", "kill"]);
+    let output = place.run(&["--faults", "faults.toml", "--timelines", "2", "--duration", "2s"]);
+    let said = text(&output.stderr);
+    assert_eq!(said.matches("clock-offset").count(), 1, "{said}");
+    let skipped = place.events("fault_skipped");
+    assert_eq!((skipped.len(), &skipped[0]["kind"]), (1, &"clock-offset".into()));
+    assert!(place.events("faults_drawn").iter().all(|event| !event.to_string().contains("clock-offset")));
+}
+
+#[test]
+fn wrong_profiles_are_refused_before_anything_is_up() {
+    let place = place("true", &["kil"]);
+    let output = place.run(&["--faults", "faults.toml"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("faults.toml") && said.contains("line 4"), "{said}");
+    assert_eq!(place.run(&["--faults", "hevy"]).status.code(), Some(2));
+    assert_eq!(place.run(&["test", "--faults", "light"]).status.code(), Some(2));
+    let list = place.run(&["--faults", "list"]);
+    assert_eq!(list.status.code(), Some(0));
+    assert!(text(&list.stdout).contains("replace-member"), "{}", text(&list.stdout));
+}
