@@ -6,12 +6,12 @@
 
 mod clients;
 mod system;
+mod templates;
 
 use std::{
     env,
     fs::{self, File},
     io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -33,11 +33,12 @@ use crate::lab::{
         namespaces::{self, Network, NetworkError, namespace_file},
         tied_to_this_program,
     },
-    template::{Entry, EntryKind, TestCommand},
+    template::{Entry, TestCommand},
     workspace::TimelineFolder,
 };
 use clients::Clients;
 use system::System;
+pub use templates::{list, make_template};
 
 /// As many as in `docker-compose.yaml`.
 const MEMBERS: [&str; 3] = ["etcd0", "etcd1", "etcd2"];
@@ -194,11 +195,11 @@ impl LocalCluster {
         call.into()
     }
 
-    /// Who takes part. Members that another lab brought up are not this lab's to strike.
+    /// Who takes part.
     pub fn topology(&self) -> Topology {
-        let members = self.system().map_or(&[][..], |system| system.members());
-        let members = members.iter().map(|member| member.name().to_owned()).collect();
-        Topology { members, clients: CLIENTS.map(str::to_owned).to_vec() }
+        let members = if self.running.is_some() { &MEMBERS[..] } else { &[] };
+        let names = |nodes: &[&str]| nodes.iter().map(|node| (*node).to_owned()).collect();
+        Topology { members: names(members), clients: names(&CLIENTS) }
     }
 
     /// Carries out one step of a fault.
@@ -215,7 +216,8 @@ impl LocalCluster {
     /// What can't be done here, and why.
     pub async fn lacks(&self) -> Vec<(Ability, String)> {
         let Some(system) = self.system().cloned() else {
-            return Ability::ALL.map(|ability| (ability, NOT_OURS.to_owned())).to_vec();
+            let lacking = Ability::ALL.into_iter().filter(|ability| *ability != Ability::Requests);
+            return lacking.map(|ability| (ability, NOT_OURS.to_owned())).collect();
         };
         let lacks = tokio::task::spawn_blocking(move || system.lacks()).await;
         lacks.unwrap_or_else(|error| Ability::ALL.map(|ability| (ability, error.to_string())).to_vec())
@@ -223,8 +225,8 @@ impl LocalCluster {
 
     /// Where the lab itself reaches a member.
     pub fn member_url(&self, member: &str) -> Option<String> {
-        let member = self.system()?.members().iter().find(|known| known.name() == member)?;
-        Some(member.endpoint().to_owned())
+        let index = MEMBERS.iter().position(|known| *known == member)?;
+        self.endpoints().split(',').nth(index).filter(|url| !url.is_empty()).map(str::to_owned)
     }
 
     /// The ends since this was last asked.
@@ -279,81 +281,22 @@ fn set_environment(command: &mut Command, endpoints: &str, folder: &TimelineFold
         .env("NO_COLOR", "1");
 }
 
-/// What lies in a folder of templates, without the name of a container.
-pub fn list(templates: &Path) -> Result<Vec<Entry>, LocalError> {
-    let mut entries = Vec::new();
-    for (template, path) in read_folder(templates)? {
-        if !path.is_dir() {
-            continue;
-        }
-        for (name, path) in read_folder(&path)? {
-            let metadata = fs::metadata(&path).map_err(|source| LocalError::File {
-                action: "look at",
-                path: path.clone(),
-                source,
-            })?;
-            let kind = match metadata.permissions().mode() & 0o111 {
-                _ if metadata.is_dir() => EntryKind::Folder,
-                0 => EntryKind::NotExecutable,
-                _ => EntryKind::Executable,
-            };
-            entries.push(Entry { container: String::new(), template: template.clone(), name, kind });
-        }
-    }
-    Ok(entries)
-}
-
-fn read_folder(path: &Path) -> Result<Vec<(String, PathBuf)>, LocalError> {
-    let failed = |source| LocalError::File { action: "list", path: path.to_owned(), source };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(path).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        found.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
-    }
-    found.sort_unstable();
-    Ok(found)
-}
-
-/// Makes the template that the client image carries: `test-command` under the name of each of its commands.
-pub fn make_template(test_command: &Path, commands: &[&str], templates: &Path) -> Result<(), LocalError> {
-    let folder = templates.join("main");
-    let failed = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| LocalError::File { action, path, source }
-    };
-    if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(failed("remove", &folder))?;
-    }
-    fs::create_dir_all(&folder).map_err(failed("make the folder", &folder))?;
-    for command in commands {
-        let link = folder.join(command);
-        std::os::unix::fs::symlink(test_command, &link).map_err(failed("link", &link))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_made_template_lists_as_executables() {
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("test-command");
-        fs::write(&program, "#!/bin/sh\n").unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let templates = folder.path().join("v1");
-        for _ in 0..2 {
-            make_template(&program, &["first_a", "anytime_b"], &templates).unwrap();
-        }
-        let entries = list(&templates).unwrap();
-        let seen: Vec<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.kind)).collect();
-        assert_eq!(seen, [("anytime_b", EntryKind::Executable), ("first_a", EntryKind::Executable)]);
-    }
-
-    #[test]
-    fn a_missing_template_folder_is_named() {
-        let error = list(Path::new("/nowhere/v1")).unwrap_err().to_string();
-        assert!(error.starts_with("failed to list /nowhere/v1"), "{error}");
+    fn members_of_another_lab_are_known_but_not_struck() {
+        let programs = Programs { health_checker: PathBuf::new(), templates: PathBuf::new() };
+        let mut cluster = LocalCluster::new(EtcdBinary::locate(None).unwrap(), programs);
+        assert_eq!((cluster.topology().members.len(), cluster.member_url("etcd1")), (0, None));
+        cluster.attach("http://10.64.0.10:2379,http://10.64.0.11:2379,http://10.64.0.12:2379", None);
+        assert_eq!(cluster.topology().members, MEMBERS);
+        assert_eq!(cluster.member_url("etcd1").unwrap(), "http://10.64.0.11:2379");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let error = runtime.block_on(cluster.act(&Action::Kill { member: "etcd1".to_owned() })).unwrap_err();
+        assert!(error.to_string().contains("another lab"), "{error}");
+        let lacks = runtime.block_on(cluster.lacks());
+        assert!(!lacks.iter().any(|(ability, _)| *ability == Ability::Requests), "{lacks:?}");
     }
 }

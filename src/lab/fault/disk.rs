@@ -77,6 +77,8 @@ impl DiskFault {
         while !is_traced_by(pid, self.strace.id()) {
             if let Ok(Some(status)) = self.strace.try_wait() {
                 return Err(match status.code() {
+                    // The process has ended meanwhile, perhaps of the fault.
+                    Some(0) => return Ok(()),
                     Some(NOT_FOUND) => DiskError::NoStrace(io::ErrorKind::NotFound.into()),
                     _ => DiskError::NotAttached { pid, reason: self.last_words() },
                 });

@@ -21,6 +21,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{
     ProcessError,
     life::{self, End, Life, Process},
+    recipe::Recipe,
     spawn,
 };
 use crate::lab::{
@@ -65,18 +66,6 @@ pub struct Place {
     pub address: Ipv4Addr,
     /// The file of its network namespace.
     pub namespace: PathBuf,
-}
-
-/// What is the same in all processes of a member.
-pub(super) struct Recipe {
-    pub name: String,
-    pub endpoint: String,
-    pub address: Ipv4Addr,
-    pub namespace: Option<PathBuf>,
-    pub ports: Ports,
-    pub data: PathBuf,
-    pub log: PathBuf,
-    pub flags: Vec<String>,
 }
 
 /// One etcd process of a [`Cluster`](super::Cluster). All functions take `&self`, so that faults can be
