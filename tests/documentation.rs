@@ -1,8 +1,10 @@
-//! Keeps the documents true: every property of the catalogue is in docs/properties.md, and nothing else is.
+//! Keeps the documents true: every property of the catalogue is in docs/properties.md and nothing else is, every kind
+//! of fault in docs/faults.md.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::{collections::BTreeSet, fs, process::Command};
 
+use etcd_antithesis::lab::fault::{kind::Kind, profile::Profile};
 use serde_json::Value;
 
 /// The catalogue, as the SDK registers it when a command starts.
@@ -35,6 +37,30 @@ fn every_property_is_documented_and_no_other() {
     };
     assert_eq!(first_cells(always), of_kind("Always"));
     assert_eq!(first_cells(sometimes), of_kind("Sometimes"));
+}
+
+#[test]
+fn every_kind_of_fault_is_documented_as_it_is() {
+    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/faults.md")).unwrap();
+    let weight = |weight: f64| if weight > 0.0 { weight.to_string() } else { String::new() };
+    let rows = Kind::ALL.map(|kind| {
+        let facts = kind.facts();
+        let targets: Vec<_> = facts.targets.iter().map(ToString::to_string).collect();
+        let (light, heavy) = (weight(facts.light), weight(facts.heavy));
+        let cells = [facts.name, facts.words, &targets.join(", "), facts.undone_by, &light, &heavy];
+        format!("| {} |", cells.join(" | ")).replace("|  |", "| |").replace("|  |", "| |")
+    });
+    assert!(document.contains(&rows.join("\n")), "the table has to be:\n{}", rows.join("\n"));
+}
+
+#[test]
+fn the_documented_profile_can_be_used() {
+    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/faults.md")).unwrap();
+    let (_, rest) = document.split_once("```toml\n").unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), rest.split_once("```").unwrap().0).unwrap();
+    let profile = Profile::read(file.path()).unwrap();
+    assert_eq!((profile.overlap, profile.weights.len()), (2, 2));
 }
 
 #[test]

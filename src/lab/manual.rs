@@ -215,7 +215,8 @@ pub fn template(place: &str, sdk_output: &[PathBuf]) -> Result<ExitStatus, LabEr
 
 /// Shows the kinds of faults.
 pub fn faults() -> ExitStatus {
-    println!("{}", list::table(&list::never(), run::width()));
+    let lacking = [("to be had", list::never()), ("with local processes here", list::of_processes())];
+    println!("{}", list::table(&lacking, run::width()));
     ExitStatus::Holds
 }
 

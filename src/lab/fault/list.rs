@@ -4,9 +4,11 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, str::FromStr};
 
 use comfy_table::{ContentArrangement, Table, TableComponent, presets};
+use rustix::process::geteuid;
 
 use super::{
     action::Ability,
+    disk,
     kind::Kind,
     profile::{Profile, ProfileError},
 };
@@ -46,11 +48,23 @@ impl FromStr for Choice {
 
 /// What no machine has, whatever the cluster.
 pub fn never() -> Vec<(Ability, String)> {
-    vec![(Ability::Clock, "all processes of a machine share its wall clock".to_owned())]
+    vec![(Ability::Clock, "processes of one machine share its clock".to_owned())]
 }
 
-/// All kinds with their weights, and which of them lack something here.
-pub fn table(lacking: &[(Ability, String)], width: u16) -> String {
+/// What a cluster of local processes lacks on this machine, as far as it can be said before one is up.
+pub fn of_processes() -> Vec<(Ability, String)> {
+    let mut lacking = Vec::new();
+    if !geteuid().is_root() {
+        lacking.push((Ability::Network, "network namespaces need root".to_owned()));
+    }
+    if let Some(reason) = disk::lacking() {
+        lacking.extend([Ability::SlowDisk, Ability::FailDisk].map(|ability| (ability, reason.clone())));
+    }
+    lacking
+}
+
+/// All kinds with their weights, and which of them lack something: each list with the words that say where.
+pub fn table(lacking: &[(&str, Vec<(Ability, String)>)], width: u16) -> String {
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
@@ -65,13 +79,16 @@ pub fn table(lacking: &[(Ability, String)], width: u16) -> String {
         table.add_row([facts.name, facts.words, &weight(facts.light), &weight(facts.heavy)]);
     }
     let mut text = table.to_string();
-    for (ability, reason) in lacking {
+    for (place, ability, reason) in lacking
+        .iter()
+        .flat_map(|(place, list)| list.iter().map(move |(ability, reason)| (place, ability, reason)))
+    {
         let kinds: Vec<_> = Kind::ALL
             .iter()
             .filter(|kind| kind.facts().needs.contains(ability))
             .map(|kind| kind.name())
             .collect();
-        let _ = write!(text, "\nnot here: {}: {reason}", kinds.join(", "));
+        let _ = write!(text, "\nnot {place}: {}: {reason}", kinds.join(", "));
     }
     text
 }
@@ -95,10 +112,10 @@ mod tests {
 
     #[test]
     fn the_table_fits_a_narrow_terminal_and_says_what_is_lacking() {
-        let text = table(&never(), 80);
+        let text = table(&[("to be had", never())], 80);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(Kind::ALL.iter().all(|kind| text.contains(kind.name())));
-        assert!(text.contains("not here: clock-offset: "), "{text}");
+        assert!(text.contains("not to be had: clock-offset: "), "{text}");
     }
 
     #[test]
