@@ -3,6 +3,7 @@
 //! nothing.
 
 use std::{
+    convert::Infallible,
     path::Path,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use std::{
 use tokio::time;
 
 use crate::lab::{
-    cluster::{Cluster, ClusterError},
+    cluster::{Cluster, ClusterError, Ended},
     commands::{CommandError, CommandRun, Commands},
     composer::{CommandIndex, Ending, Schedule, Start, Step},
     events::{Event, EventLog},
@@ -31,6 +32,7 @@ const SETUP_LIMIT: Duration = Duration::from_mins(2);
 const SETUP_POLL: Duration = Duration::from_millis(50);
 /// How often it is seen whether all services still run, which costs a call of Docker.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const ENDS_INTERVAL: Duration = Duration::from_millis(200);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why a timeline could not be run to its end.
@@ -137,10 +139,27 @@ pub async fn run(cluster: &mut Cluster, plan: Plan<'_>, context: Context<'_>) ->
     let mut ran = tokio::select! {
         ran = run_commands(cluster, plan, &observer, context) => ran?,
         failed = observer.watch(cluster) => match failed? {},
+        failed = note_ends(cluster, plan.number, context.log) => match failed? {},
     };
+    write_ends(cluster, plan.number, context.log)?;
     ran.stopped = cluster.stopped()?;
     context.log.write(&Event::TimelineEnded { timeline: plan.number })?;
     Ok(ran)
+}
+
+/// Writes the ends of services into the event log, soon after they come.
+async fn note_ends(cluster: &Cluster, number: usize, log: &EventLog) -> Result<Infallible, WorkspaceError> {
+    loop {
+        write_ends(cluster, number, log)?;
+        time::sleep(ENDS_INTERVAL).await;
+    }
+}
+
+fn write_ends(cluster: &Cluster, timeline: usize, log: &EventLog) -> Result<(), WorkspaceError> {
+    for Ended { service, status, by_fault } in cluster.ended() {
+        log.write(&Event::ServiceEnded { timeline, service: &service, status: &status, by_fault })?;
+    }
+    Ok(())
 }
 
 async fn run_commands(
