@@ -3,7 +3,7 @@
 //! first, and it is told how many of which file.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::{self, File},
     io::{self, Read},
     path::Path,
@@ -89,6 +89,11 @@ pub fn read(folder: &Path, skeleton: &Skeleton, budget: usize, notes: &mut Vec<S
     }
     let commands: BTreeMap<String, &Command> =
         skeleton.commands.iter().map(|command| (format!("{:04}-", command.id), command)).collect();
+    let containers: BTreeSet<&str> =
+        skeleton.commands.iter().map(|command| command.container.as_str()).collect();
+    for container in containers {
+        collector.source(container);
+    }
     for name in names(&folder.join("commands"), notes) {
         let Some(command) = name.get(..5).and_then(|prefix| commands.get(prefix)) else { continue };
         let path = folder.join("commands").join(&name);

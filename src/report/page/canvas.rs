@@ -68,6 +68,11 @@ impl Canvas {
         let _ = write!(self.stretched, "<path class=\"rule\" d=\"M0 {y}H{}\"/>", self.length);
     }
 
+    /// A fainter line across, to read values by.
+    pub fn grid(&mut self, y: u64) {
+        let _ = write!(self.stretched, "<path class=\"grid\" d=\"M0 {y}H{}\"/>", self.length);
+    }
+
     /// A bar without text on it.
     pub fn bar(&mut self, bar: &Bar<'_>) {
         let Bar { span, y, height, class, words } = bar;
@@ -130,7 +135,7 @@ impl Canvas {
             "<svg class=\"sign {class}\" data-a=\"{at_ms}\" x=\"{x}%\" y=\"{y}\" overflow=\"visible\" width=\"1\" \
              height=\"1\" tabindex=\"0\" role=\"img\" aria-label=\"{words}\" data-t=\"\">\
              <rect class=\"touch\" x=\"-7\" y=\"-8\" width=\"14\" height=\"16\"/><path d=\"{shape}\"/>\
-             <text x=\"7\" y=\"4\">{text}</text></svg>"
+             <text x=\"10\" y=\"4\">{text}</text></svg>"
         );
     }
 

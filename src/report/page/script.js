@@ -23,14 +23,16 @@
     const element = event.target.closest?.("[data-t]");
     if (element) showTip(element, event.clientX, event.clientY); else hideTip();
   });
-  document.addEventListener("focusin", (event) => {
-    const element = event.target.closest?.("[data-t]");
+  const focusTip = () => {
+    const element = document.activeElement?.closest("[data-t]");
     if (!element) return hideTip();
     const box = element.getBoundingClientRect();
     showTip(element, box.left, box.bottom - 14);
-  });
+  };
+  document.addEventListener("focusin", focusTip);
   document.addEventListener("focusout", hideTip);
-  document.addEventListener("scroll", hideTip, { passive: true });
+  // Focus scrolls its element into sight, and the words go with it.
+  document.addEventListener("scroll", focusTip, { passive: true });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
 
   class Timeline {
@@ -136,12 +138,14 @@
         svg.setAttribute("viewBox", `${from} 0 ${to - from} ${svg.viewBox.baseVal.height}`);
       }
       for (const element of all("svg.f > [data-a]", this.picture)) {
-        const start = Number(element.dataset.a);
-        element.setAttribute("x", `${this.percent(start)}%`);
+        let start = Number(element.dataset.a);
         if (element.dataset.b) {
-          const width = this.percent(Number(element.dataset.b)) - this.percent(start);
-          element.setAttribute("width", `${Math.max(width, 0.4)}%`);
+          const end = Number(element.dataset.b);
+          // What began before the window keeps its words in sight.
+          if (end > from) start = Math.max(start, from);
+          element.setAttribute("width", `${Math.max(this.percent(end) - this.percent(start), 0.4)}%`);
         }
+        element.setAttribute("x", `${this.percent(start)}%`);
       }
       this.overlays();
       this.ticks();
@@ -254,7 +258,7 @@
         this.zoomTo(0, this.length);
         this.setWindow(null);
       } else {
-        const room = Math.max(1000, (to - from) * 1.5);
+        const room = Math.max(3000, (to - from) * 2);
         this.zoomTo(Math.max(0, from - room), Math.min(this.length, to + room));
         this.setWindow([Math.max(0, from - 200), Math.min(this.length, to + 200)]);
       }

@@ -24,7 +24,7 @@ const FAMILIES: [(&str, &str, &[&str]); 5] = [
     (
         "network",
         "f-network",
-        &["net", "partition", "loss", "reset", "bridge", "isolat", "one-way", "cut", "pair"],
+        &["net", "partition", "loss", "reset", "bridge", "isolat", "split", "one-way", "cut", "pair"],
     ),
     ("disk or clock", "f-disk", &["disk", "fsync", "flush", "clock"]),
     ("administrative", "f-admin", &[]),

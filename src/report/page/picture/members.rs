@@ -83,7 +83,7 @@ fn term(member: &Member, span: Span) -> String {
 fn lines(timeline: &Timeline, (title, height, value): Series) -> Markup {
     let values = || timeline.members.iter().flat_map(|member| &member.points).map(value);
     let (min, max) = (values().min().unwrap_or_default(), values().max().unwrap_or_default());
-    let mut canvas = Canvas::new(timeline.events.length_ms, title, legend(&timeline.members));
+    let mut canvas = Canvas::new(timeline.events.length_ms, title, legend(timeline, title));
     let top = canvas.row(height);
     let count = |number: u64| grouped(usize::try_from(number).unwrap_or(usize::MAX));
     if min < max {
@@ -137,7 +137,9 @@ fn stairs(member: &Member, y: impl Fn(&Point) -> u64) -> String {
     d
 }
 
-fn legend(members: &[Member]) -> Markup {
+/// Once for all lines.
+fn legend(timeline: &Timeline, title: &str) -> Markup {
+    let members = if title == SERIES[0].0 { timeline.members.as_slice() } else { &[] };
     html! {
         span.legend {
             @for (index, member) in members.iter().enumerate() {

@@ -56,17 +56,18 @@ fn latencies(timeline: &Timeline) -> Markup {
     let legend = html! {
         span.legend {
             span.key { span.swatch.range {} "median to p99" }
-            span.dim { "0.1 ms to 10 s, each line ten times the one below" }
+            span.dim { "from 0.1 ms to 10 s; the lines are at 1 ms, 10 ms, 100 ms and 1 s" }
         }
     };
     let operations = &timeline.operations;
     let mut canvas = Canvas::new(timeline.events.length_ms, "Latency", legend);
     for fate in seen(timeline) {
-        let top = canvas.row(HEIGHT);
+        let top = canvas.row(HEIGHT + 4) + 4;
         canvas.label(SHORT[fate], "", top + HEIGHT / 2);
-        for decade in 0..=u64::from(DECADES) {
-            canvas.rule(top + HEIGHT - decade * HEIGHT / u64::from(DECADES));
+        for decade in 1..u64::from(DECADES) {
+            canvas.grid(top + HEIGHT - decade * HEIGHT / u64::from(DECADES));
         }
+        canvas.rule(top + HEIGHT);
         let mut medians = String::new();
         for (index, bin) in operations.bins.iter().enumerate() {
             let (Some(median), Some(p99)) = (bin[fate].median_us, bin[fate].p99_us) else { continue };
