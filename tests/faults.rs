@@ -5,8 +5,26 @@
 #[path = "common/place.rs"]
 mod place;
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
+use etcd_antithesis::lab::{
+    cluster::Cluster,
+    etcd_binary::EtcdBinary,
+    events::EventLog,
+    fault::{
+        conductor::{Conductor, Drawn, Faults},
+        kind::Kind,
+        profile::Profile,
+    },
+    local::{LocalCluster, Programs},
+    observer::Observer,
+    progress::Progress,
+    timeline::Context,
+    workspace::Workspace,
+};
 use place::{Place, text};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -102,6 +120,44 @@ fn an_interrupt_amid_faults_leaves_nothing() {
     let output = lab.output();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     assert_eq!(place.left_behind(), Vec::<String>::new());
+}
+
+#[test]
+fn a_member_that_cannot_be_started_again_has_stopped_by_itself() {
+    let place = place("rm -f etcd-copy; sleep 0.2", &["kill"]);
+    fs::copy(EtcdBinary::locate(None).unwrap().path(), place.path("etcd-copy")).unwrap();
+    let arguments =
+        ["--faults", "faults.toml", "--duration", "4s", "--timelines", "1", "--etcd", "./etcd-copy"];
+    let output = place.run(&arguments);
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let verdicts = fs::read_to_string(place.latest("verdicts.json")).unwrap();
+    let verdicts: Vec<Value> = serde_json::from_str(&verdicts).unwrap();
+    let stopped =
+        verdicts.iter().find(|verdict| verdict["message"] == "No member or other service stops by itself");
+    assert_eq!(stopped.unwrap()["outcome"], "broken", "{said}");
+    assert_eq!(place.left_behind(), Vec::<String>::new());
+}
+
+/// A cluster that another lab has brought up can't be struck from here, nor healed.
+#[tokio::test]
+async fn a_fault_that_cannot_be_undone_ends_the_work_and_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    let run = Workspace::open(root.path()).unwrap().new_run().unwrap();
+    let folder = run.timeline(1).unwrap();
+    let (log, progress) = (EventLog::open(&run).unwrap(), Progress::new());
+    let programs = Programs { health_checker: "none".into(), templates: "none".into() };
+    let mut local = LocalCluster::new(EtcdBinary::locate(None).unwrap(), programs);
+    local.attach("http://127.0.0.1:1", None);
+    let cluster = Cluster::Processes(local);
+    let observer = Observer::new(&folder).unwrap();
+    let weights = BTreeMap::from([(Kind::Pause, 1.0)]);
+    let drawn = Drawn { profile: Profile { weights, ..Profile::heavy() }, seed: 1 };
+    let context = Context { folder: &folder, log: &log, progress: &progress };
+    let conductor = Conductor::new(&cluster, drawn, 1, &observer, context).unwrap();
+    let ended = conductor.beside(Faults::On, std::future::pending::<()>()).await;
+    let message = ended.unwrap_err().to_string();
+    assert!(message.contains("failed to undo pause on "), "{message}");
 }
 
 #[test]

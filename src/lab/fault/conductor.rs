@@ -33,7 +33,8 @@ use crate::lab::{
 
 /// How soon a request for quiet is seen.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-const HEAL_TRIES: usize = 10;
+/// How long it is tried to undo a fault; a try that has begun goes on.
+const HEAL_LIMIT: Duration = Duration::from_secs(20);
 const HEAL_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is tried to find nodes that are under no other fault.
 const RESOLVE_TRIES: usize = 40;
@@ -44,7 +45,7 @@ const RESOLVE_PAUSE: Duration = Duration::from_millis(250);
 pub enum FaultError {
     /// What was done could not be undone.
     #[error(
-        "failed to undo {kind} on {}, {HEAL_TRIES} times: {reason}; take the cluster down with `etcd-lab down`",
+        "failed to undo {kind} on {} within {HEAL_LIMIT:?}: {reason}",
         on.join(", ")
     )]
     NotHealed {
@@ -80,7 +81,7 @@ impl Board {
         self.injected.get()
     }
 
-    /// What is under way, in a few words: `2 faults now (kill etcd1, pause client1), 7 so far`.
+    /// What is under way, in a few words: `faults: kill etcd1, pause client1; 7 so far`.
     pub fn words(&self) -> String {
         let active = self.active.borrow();
         let names: Vec<_> = active
@@ -311,18 +312,15 @@ impl<'a> Conductor<'a> {
     }
 
     async fn heal(&self, blow: &Blow<'_>) -> Result<(), FaultError> {
-        let mut last = String::new();
-        for attempt in 0..HEAL_TRIES {
-            if attempt > 0 {
-                sleep(HEAL_PAUSE).await;
+        let deadline = Instant::now() + HEAL_LIMIT;
+        while let Err(reason) = self.striker.heal(blow).await {
+            if Instant::now() >= deadline {
+                let (kind, on) = (blow.fault.kind.name(), blow.struck.on.clone());
+                return Err(FaultError::NotHealed { kind, on, reason });
             }
-            match self.striker.heal(blow).await {
-                Ok(()) => return Ok(()),
-                Err(reason) => last = reason,
-            }
+            sleep(HEAL_PAUSE).await;
         }
-        let (kind, on) = (blow.fault.kind.name(), blow.struck.on.clone());
-        Err(FaultError::NotHealed { kind, on, reason: last })
+        Ok(())
     }
 
     /// Notes a fault that can't be.
