@@ -74,6 +74,8 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log"] {
             self.call(&format!("{domain}.enable"), &json!({}));
         }
+        // As the window that is worked in; others may run beside it.
+        self.call("Emulation.setFocusEmulationEnabled", &json!({"enabled": true}));
     }
 
     /// Calls a method of the browser's protocol.
@@ -186,9 +188,12 @@ impl Browser {
         self.drag((x, y), (x, y));
     }
 
-    /// The middle of an element, scrolled into sight.
+    /// The middle of an element, scrolled into sight; what the page does about the scrolling is done.
     pub fn middle(&mut self, selector: &str) -> (f64, f64) {
         self.value(&format!("document.querySelector({selector:?}).scrollIntoView({{block: 'center'}})"));
+        self.value(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))",
+        );
         let mut edge = |side: &str| {
             self.number(&format!("document.querySelector({selector:?}).getBoundingClientRect().{side}"))
         };

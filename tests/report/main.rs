@@ -71,9 +71,8 @@ const PALE_TEXT: &str = r#"(() => {
 fn every_window_shows_the_page_whole_and_legible() {
     let (_folder, page) = reported();
     let mut browser = Browser::start();
-    for (width, height, scheme) in
-        [(360, 740, "light"), (360, 740, "dark"), (1600, 1000, "light"), (1600, 1000, "dark")]
-    {
+    let narrow = [(360, 740, "light"), (360, 740, "dark"), (1100, 900, "light")];
+    for (width, height, scheme) in narrow.into_iter().chain([(1600, 1000, "light"), (1600, 1000, "dark")]) {
         browser.look(width, height, scheme);
         browser.open(&page);
         let wide = browser.number("document.documentElement.scrollWidth");
@@ -262,6 +261,19 @@ fn machines_read_the_same() {
 /// What this thread has computed so far, in seconds.
 fn cpu_time() -> i64 {
     clock_gettime(ClockId::ThreadCPUTime).tv_sec
+}
+
+#[test]
+fn every_field_is_documented() {
+    let (folder, _) = reported();
+    let json: Value =
+        serde_json::from_slice(&fs::read(folder.path().join("report/report.json")).unwrap()).unwrap();
+    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/report.md")).unwrap();
+    let parts = [&json, &json["counts"], &json["properties"][0], &json["timelines"][1], &json["totals"]];
+    let place = &json["properties"][0]["first_failure"]["place"];
+    for field in parts.into_iter().chain([place]).flat_map(|part| part.as_object().unwrap().keys()) {
+        assert!(document.contains(&format!("`{field}`")), "docs/report.md doesn't tell what {field} is");
+    }
 }
 
 #[test]
