@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     env,
+    fs::{self, File},
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::Path,
@@ -16,10 +17,11 @@ use std::{
 
 use etcd_antithesis::lab::{
     cluster::Ended,
-    compose::ComposeCluster,
+    compose::{ComposeCluster, PROJECT},
     docker,
     fault::action::{Ability, Action, Effect, Rule, Traffic},
-    workspace::Workspace,
+    template::{Role, TestCommand},
+    workspace::{TimelineFolder, Workspace},
 };
 use serde_json::{Value, json};
 
@@ -50,6 +52,7 @@ fn actions_strike_containers_and_nothing_stays_behind() {
         system.disks().await;
         system.a_member_without_data().await;
         system.ends_by_themselves().await;
+        system.commands().await;
         system.leftovers().await;
     });
 }
@@ -57,8 +60,9 @@ fn actions_strike_containers_and_nothing_stays_behind() {
 /// The containers, down again when dropped, beside ones that are nobody's business.
 struct System {
     cluster: ComposeCluster,
-    before: BTreeSet<String>,
-    _foreign: Foreign,
+    timeline: TimelineFolder,
+    before: String,
+    foreign: Foreign,
     folder: tempfile::TempDir,
 }
 
@@ -72,11 +76,12 @@ impl System {
         if !IMAGES.into_iter().all(has_image) {
             cluster.build(&folder.path().join("build.log"), &[]).await.unwrap();
         }
+        assert_eq!(of_project(), [] as [String; 0]);
         let foreign = Foreign::make();
-        let before = resources();
+        let before = foreign.state();
         let timeline = Workspace::open(folder.path()).unwrap().new_run().unwrap().timeline(1).unwrap();
-        let system = Self { cluster, before, _foreign: foreign, folder };
-        system.cluster.up(&timeline).await.unwrap();
+        let system = Self { cluster, timeline, before, foreign, folder };
+        system.cluster.up(&system.timeline).await.unwrap();
         for member in MEMBERS {
             system.wait_for_health(member, true).await;
         }
@@ -228,9 +233,10 @@ impl System {
         let end = self.next_end();
         assert_eq!((end.service.as_str(), end.by_fault), ("etcd1", true), "{}", end.status);
         assert_eq!(self.cluster.stopped().unwrap(), []);
+        self.act(Action::Start { member: "etcd1".to_owned() }).await;
+        self.wait_for_health("etcd1", true).await;
     }
 
-    /// After a disk failure, which is how one loses its data.
     async fn a_member_without_data(&self) {
         let members = self.post("etcd0", "/v3/cluster/member/list", json!({})).await;
         let of_name = |members: &Value| -> Value {
@@ -239,6 +245,8 @@ impl System {
         };
         let old = of_name(&members);
         self.insist("/v3/cluster/member/remove", json!({"ID": old})).await;
+        let end = self.next_end();
+        assert_eq!((end.service.as_str(), end.by_fault), ("etcd1", true), "{}", end.status);
         self.insist("/v3/cluster/member/add", json!({"peerURLs": ["http://etcd1:2380"]})).await;
         self.act(Action::StartEmpty { member: "etcd1".to_owned() }).await;
         self.wait_for_health("etcd1", true).await;
@@ -266,6 +274,31 @@ impl System {
         assert_eq!(self.cluster.ended(), []);
     }
 
+    async fn commands(&self) {
+        let start = |name: &str, program: &str| {
+            let command = TestCommand {
+                container: "client1".to_owned(),
+                // Out of the folder of templates, to a program that is in every image.
+                template: "../../../..".to_owned(),
+                name: format!("usr/bin/{program}"),
+                role: Role::ParallelDriver,
+            };
+            let file = |ending: &str| File::create(self.timeline.commands().join(format!("{name}.{ending}")));
+            let printed = [file("out").unwrap(), file("err").unwrap()];
+            Box::pin(self.cluster.start(&command, name, &printed).unwrap())
+        };
+        assert_eq!(start("1", "true").await.unwrap().code(), Some(0));
+        assert_eq!(start("2", "id").await.unwrap().code(), Some(0));
+        let printed = fs::read_to_string(self.timeline.commands().join("2.out")).unwrap();
+        assert!(printed.contains("uid="), "{printed}");
+        self.act(Action::Pause { node: "client1".to_owned() }).await;
+        let mut end = start("3", "false");
+        let early = tokio::time::timeout(Duration::from_millis(500), &mut end).await;
+        assert!(early.is_err(), "a command in a frozen container has ended");
+        self.act(Action::Resume { node: "client1".to_owned() }).await;
+        assert_eq!(end.await.unwrap().code(), Some(1), "it goes on with the container");
+    }
+
     /// As after a lab that was killed in the middle of faults.
     async fn leftovers(&self) {
         self.act(Action::Pause { node: "etcd0".to_owned() }).await;
@@ -275,7 +308,8 @@ impl System {
         }
         self.act(Action::SlowDisk { member: "etcd1".to_owned(), delay_ms: 100 }).await;
         ComposeCluster::open(Path::new(ROOT)).unwrap().down().unwrap();
-        assert_eq!(resources(), self.before);
+        assert_eq!(of_project(), [] as [String; 0]);
+        assert_eq!(self.foreign.state(), self.before);
     }
 }
 
@@ -311,6 +345,15 @@ impl Foreign {
         call(&["docker", "pause", name]).unwrap();
         foreign
     }
+
+    /// All of it, in order.
+    fn state(&self) -> String {
+        let name = self.0.as_str();
+        let container = call(&["docker", "inspect", "--format", "{{.Id}} {{.State.Status}}", name]).unwrap();
+        let network = call(&["docker", "network", "inspect", "--format", "{{.Id}}", name]).unwrap();
+        let volume = call(&["docker", "volume", "inspect", "--format", "{{.CreatedAt}}", name]).unwrap();
+        container + &network + &volume
+    }
 }
 
 impl Drop for Foreign {
@@ -324,17 +367,16 @@ impl Drop for Foreign {
     }
 }
 
-/// All containers with their states, networks and volumes of this machine.
-fn resources() -> BTreeSet<String> {
-    let calls: [&[&str]; 3] = [
-        &["docker", "ps", "--all", "--format", "container {{.ID}} {{.Names}} {{.State}}"],
-        &["docker", "network", "ls", "--format", "network {{.ID}} {{.Name}}"],
-        &["docker", "volume", "ls", "--format", "volume {{.Name}}"],
+/// The ids of the project's containers, helpers, networks and volumes.
+fn of_project() -> Vec<String> {
+    let project = format!("label=com.docker.compose.project={PROJECT}");
+    let all = [
+        ["docker", "ps", "--all", "--quiet", "--filter", &project],
+        ["docker", "ps", "--all", "--quiet", "--filter", "label=etcd-antithesis=helper"],
+        ["docker", "network", "ls", "--quiet", "--filter", &project],
+        ["docker", "volume", "ls", "--quiet", "--filter", &project],
     ];
-    calls
-        .iter()
-        .flat_map(|words| call(words).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
-        .collect()
+    all.iter().flat_map(|words| call(words).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 fn call(words: &[&str]) -> Result<String, String> {

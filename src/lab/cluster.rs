@@ -1,6 +1,8 @@
 //! One system under test, whichever of the two kinds it is: up, asked for its commands, and down again on
 //! every way out. The differences between containers and processes end here.
 
+use std::{fs::File, io, pin::Pin, process::Stdio};
+
 use crate::{
     exit::ExitStatus,
     lab::{
@@ -45,8 +47,16 @@ pub struct RunningCommand {
     pub container: String,
     /// The name of its files.
     pub name: String,
-    /// On this machine: its own, or of the call that runs it.
+    /// Its own, where it is a process of this machine that the lab started.
     pub pid: Option<u32>,
+}
+
+/// A command that was started.
+pub struct Started {
+    /// As in [`RunningCommand`].
+    pub pid: Option<u32>,
+    /// How it ends, or why that can't be known. Dropped, it may end the command.
+    pub end: Pin<Box<dyn Future<Output = io::Result<std::process::ExitStatus>> + Send>>,
 }
 
 /// The end of a service's process.
@@ -113,30 +123,39 @@ impl Cluster {
         }
     }
 
-    /// The call that runs `command`, with files named after `name`.
-    pub fn command(
+    /// Starts `command`, with files named after `name`; what it prints on standard output and standard error
+    /// goes to the two of `printed`, which lie in the folder of commands.
+    pub fn start(
         &self,
         command: &TestCommand,
         name: &str,
+        printed: [File; 2],
         folder: &TimelineFolder,
-    ) -> tokio::process::Command {
+    ) -> io::Result<Started> {
         match self {
-            Self::Compose(cluster) => cluster.command(command, name),
-            Self::Processes(cluster) => cluster.command(command, name, folder),
+            Self::Compose(cluster) => {
+                Ok(Started { pid: None, end: Box::pin(cluster.start(command, name, &printed)?) })
+            }
+            Self::Processes(cluster) => {
+                let [stdout, stderr] = printed;
+                let mut call = cluster.command(command, name, folder);
+                call.stdin(Stdio::null()).stdout(stdout).stderr(stderr).kill_on_drop(true);
+                let mut child = call.spawn()?;
+                Ok(Started { pid: child.id(), end: Box::pin(async move { child.wait().await }) })
+            }
         }
     }
 
     /// Kills commands, as far as they can be found yet: one that is just starting may need another call.
-    pub fn kill(&self, running: &[RunningCommand], folder: &TimelineFolder) -> Result<(), ClusterError> {
+    pub fn kill(&self, running: &[RunningCommand]) {
         match self {
             Self::Compose(cluster) => {
-                let names: Vec<_> =
-                    running.iter().map(|command| (command.container.clone(), command.name.clone())).collect();
-                Ok(cluster.kill(&names, folder)?)
+                for command in running {
+                    cluster.kill(&command.container, &command.name);
+                }
             }
             Self::Processes(_) => {
                 running.iter().filter_map(|command| command.pid).for_each(local::kill_group);
-                Ok(())
             }
         }
     }

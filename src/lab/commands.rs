@@ -11,10 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{process::Child, task::JoinSet, time};
+use tokio::{task::JoinSet, time};
 
 use crate::lab::{
-    cluster::{Cluster, ClusterError, RunningCommand},
+    cluster::{Cluster, ClusterError, RunningCommand, Started},
     events::{End, Event, EventLog},
     template::{Role, TestCommand},
     workspace::{TimelineFolder, WorkspaceError, failed},
@@ -82,6 +82,7 @@ struct Active {
     started: Instant,
 }
 
+/// Without a status if it ran past the bound.
 type Ended = (usize, Option<io::Result<ExitStatus>>);
 
 /// The commands of one timeline.
@@ -111,19 +112,17 @@ impl<'a> Commands<'a> {
         let id = self.next_id;
         self.next_id += 1;
         let name = format!("{id:04}-{}-{}-{}", command.container, command.template, command.name);
-        let mut call = cluster.command(command, &name, self.folder);
-        call.stdin(std::process::Stdio::null()).kill_on_drop(true);
-        call.stdout(self.output(&name, "out")?).stderr(self.output(&name, "err")?);
+        let printed = [self.output(&name, "out")?, self.output(&name, "err")?];
         let path = command.path();
-        let child = call.spawn().map_err(|source| CommandError::Start {
+        let started = cluster.start(command, &name, printed, self.folder);
+        let Started { pid, end } = started.map_err(|source| CommandError::Start {
             command: path.clone(),
             container: command.container.clone(),
             source,
         })?;
-        let pid = child.id();
         self.log.write(&Event::started(self.timeline, id, command, &path, pid))?;
         self.active.insert(id, Active { command: command.clone(), name, pid, started: Instant::now() });
-        self.waiting.spawn(wait(id, child));
+        self.waiting.spawn(async move { (id, time::timeout(COMMAND_LIMIT, end).await.ok()) });
         Ok(())
     }
 
@@ -174,7 +173,7 @@ impl<'a> Commands<'a> {
                 return Err(CommandError::Unkillable { names });
             }
             let running: Vec<_> = self.active.values().map(running_command).collect();
-            cluster.kill(&running, self.folder)?;
+            cluster.kill(&running);
             let repeat = time::sleep(KILL_INTERVAL);
             tokio::pin!(repeat);
             while !self.active.is_empty() {
@@ -197,7 +196,7 @@ impl<'a> Commands<'a> {
         let active = self.active.remove(&id).expect("a command that is waited for is active");
         let end = match status {
             None => {
-                cluster.kill(&[running_command(&active)], self.folder)?;
+                cluster.kill(&[running_command(&active)]);
                 End::TimedOut
             }
             Some(status) => end(status.map_err(CommandError::Wait)?, self.stopping),
@@ -218,12 +217,6 @@ impl<'a> Commands<'a> {
 fn running_command(active: &Active) -> RunningCommand {
     let Active { command, name, pid, .. } = active;
     RunningCommand { container: command.container.clone(), name: name.clone(), pid: *pid }
-}
-
-/// None if it ran past the bound.
-async fn wait(id: usize, mut child: Child) -> Ended {
-    let status = time::timeout(COMMAND_LIMIT, child.wait()).await;
-    (id, status.ok())
 }
 
 fn end(status: ExitStatus, stopping: bool) -> End {

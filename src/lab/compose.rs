@@ -13,6 +13,7 @@ mod live;
 mod network;
 mod overrides;
 mod rejoin;
+mod runner;
 mod watch;
 
 use std::{
@@ -192,7 +193,7 @@ impl ComposeCluster {
             ["-p", PROJECT, "-f", &file, "-f", &overrides, "up", "-d", "--no-build", "--remove-orphans"];
         let words = [&self.words[..], &arguments].concat();
         let log = folder.logs().join("compose-up.log");
-        match tokio::time::timeout(UP_LIMIT, docker::run_logged(&words, &self.root, &log)).await {
+        match tokio::time::timeout(UP_LIMIT, docker::run_logged_tied(&words, &self.root, &log)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(DockerError::Failed { message, .. })) if message.contains("unhealthy") => {
                 Err(self.not_ready(&message, folder))

@@ -110,9 +110,17 @@ pub fn run_all(calls: &[Vec<&str>]) -> Vec<Result<String, DockerError>> {
 
 /// Runs `words` with both outputs in the file at `log`; on failure the file's end is the message.
 pub async fn run_logged(words: &[&str], folder: &Path, log: &Path) -> Result<(), DockerError> {
+    logged(call(words), words, folder, log).await
+}
+
+/// The same, and it ends with the lab, even if that is killed.
+pub async fn run_logged_tied(words: &[&str], folder: &Path, log: &Path) -> Result<(), DockerError> {
+    logged(tied_call(words), words, folder, log).await
+}
+
+async fn logged(mut command: Command, words: &[&str], folder: &Path, log: &Path) -> Result<(), DockerError> {
     let no_program = |source| DockerError::NoProgram { program: words[0].to_owned(), source };
     let file = std::fs::File::options().create(true).append(true).open(log).map_err(no_program)?;
-    let mut command = call(words);
     command.current_dir(folder).stdout(file.try_clone().map_err(no_program)?).stderr(file);
     let status = run_orderly(command).await.map_err(no_program)?;
     if status.success() {

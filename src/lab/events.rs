@@ -70,7 +70,7 @@ pub enum Event<'a> {
         command: &'a str,
         /// What its prefix says.
         role: Role,
-        /// On this machine: of the command itself, or of the `docker exec` that runs it.
+        /// On this machine; none for one in a container.
         pid: Option<u32>,
     },
     /// A command ended.

@@ -22,6 +22,7 @@ use crate::lab::etcd_binary::EtcdBinary;
 
 pub use error::ProcessError;
 pub use life::End;
+pub(crate) use life::{LAST_LINE_LIMIT, REMOVED};
 pub use member::{Member, MemberState, Place};
 pub use spawn::{command as tied_to_this_program, command_in as tied_in_namespace, spawn as spawn_tied};
 

@@ -262,7 +262,7 @@ impl RunFolder {
             failed(fs::create_dir_all(&part), "make the folder", &part)?;
         }
         // Containers may run as any user.
-        for part in [folder.sdk(), folder.history(), folder.quiet()] {
+        for part in [folder.commands(), folder.sdk(), folder.history(), folder.quiet()] {
             failed(
                 fs::set_permissions(&part, fs::Permissions::from_mode(0o777)),
                 "open to all users",

@@ -1,13 +1,21 @@
 //! Test commands in containers: what lies in the template folders, the call that runs one, and its end. What runs
 //! when is decided elsewhere.
 
-use std::fs;
+use std::{
+    fs::{File, Permissions},
+    io,
+    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
+    process::ExitStatus,
+};
 
 use crate::lab::{
-    compose::{ComposeCluster, ComposeError, overrides::SDK_MOUNT},
+    compose::{
+        ComposeCluster, ComposeError,
+        overrides::{COMMANDS_MOUNT, SDK_MOUNT},
+        runner::{self, Runner},
+    },
     docker::{self, DockerError},
     template::{Entry, EntryKind, TestCommand},
-    workspace::TimelineFolder,
 };
 
 /// Where templates lie in a container.
@@ -40,33 +48,37 @@ impl ComposeCluster {
         Ok(entries)
     }
 
-    /// The call that runs `command`; its SDK lines go to the file `name`.jsonl of the SDK folder. A shell
-    /// notes its process id, which the command then takes over, so that [`Self::kill`] can find it.
-    pub fn command(&self, command: &TestCommand, name: &str) -> tokio::process::Command {
-        let output = format!("ANTITHESIS_SDK_LOCAL_OUTPUT={SDK_MOUNT}/{name}.jsonl");
-        let note = format!("echo $$ >{SDK_MOUNT}/{name}.pid; exec \"$0\"");
-        let path = format!("{TEMPLATES}/{}", command.path());
-        docker::call(&["docker", "exec", "-e", &output, &command.container, "sh", "-c", &note, &path]).into()
+    /// Starts `command`; its SDK lines go to the file `name`.jsonl of the SDK folder, and what it prints to those
+    /// of `printed`, which the container opens by its own path. How it ends comes later.
+    pub fn start(
+        &self,
+        command: &TestCommand,
+        name: &str,
+        printed: &[File; 2],
+    ) -> io::Result<impl Future<Output = io::Result<ExitStatus>> + use<>> {
+        for file in printed {
+            // Containers may run as any user.
+            file.set_permissions(Permissions::from_mode(0o666))?;
+        }
+        let mut live = self.live.borrow_mut();
+        let container = &command.container;
+        if !live.runners.get(container).is_some_and(Runner::is_alive) {
+            let words = ["docker", "exec", "--interactive", container, "sh", "-c", runner::SCRIPT];
+            let call = docker::tied_call(&[&words[..], &[SDK_MOUNT, COMMANDS_MOUNT]].concat());
+            live.runners.insert(container.clone(), Runner::start(call.into())?);
+        }
+        let end = live.runners[container].run(name, &format!("{TEMPLATES}/{}", command.path()));
+        Ok(async move {
+            let code = end.await.map_err(|_| "the shell that runs it has ended".to_owned()).flatten();
+            code.map(|code| ExitStatus::from_raw(code << 8)).map_err(io::Error::other)
+        })
     }
 
-    /// Kills the commands of `running` (container and name) that have noted their process id, each with all
-    /// processes of its session.
-    pub fn kill(&self, running: &[(String, String)], folder: &TimelineFolder) -> Result<(), ComposeError> {
-        for container in &self.services {
-            let groups: Vec<String> = running
-                .iter()
-                .filter(|(at, _)| at == container)
-                .filter_map(|(_, name)| fs::read_to_string(folder.sdk().join(format!("{name}.pid"))).ok())
-                .filter_map(|text| text.trim().parse::<u32>().ok())
-                .map(|pid| format!("-{pid}"))
-                .collect();
-            if !groups.is_empty() {
-                // No `--` before the groups: dash does not know it.
-                let script = format!("kill -KILL {} 2>/dev/null; true", groups.join(" "));
-                docker::run(&["docker", "exec", container, "sh", "-c", &script])?;
-            }
+    /// Kills a command that has noted its process id, with all processes of its session.
+    pub fn kill(&self, container: &str, name: &str) {
+        if let Some(runner) = self.live.borrow().runners.get(container) {
+            runner.kill(name);
         }
-        Ok(())
     }
 }
 

@@ -89,10 +89,19 @@ impl Ends {
         }
         self.busy.retain(|_, count| *count > 0);
         let Some(expected) = expected else { return };
-        self.expected.insert(service.to_owned(), expected);
         if expected != Expected::DiskFailure {
             self.down_by_fault.insert(service.to_owned());
         }
+        // A disk that fails just before the member is killed explains more.
+        let known = self.expected.entry(service.to_owned()).or_insert(expected);
+        if *known != Expected::DiskFailure {
+            *known = expected;
+        }
+    }
+
+    /// An end that was told turns out to be a fault's.
+    pub(super) fn explain(&mut self, service: &str) {
+        self.down_by_fault.insert(service.to_owned());
     }
 
     /// `service` was started by the lab: nothing that it does from now on is an earlier fault's.
@@ -209,6 +218,15 @@ mod tests {
         ends.add(died(2));
         ends.finish("etcd0", None);
         assert_eq!(ends.take()[0].status, "ended with exit code 2");
+    }
+
+    #[test]
+    fn a_disk_failure_explains_an_end_while_the_member_is_killed() {
+        let mut ends = Ends::default();
+        ends.finish("etcd0", Some(Expected::DiskFailure));
+        ends.finish("etcd0", Some(Expected::Kill));
+        ends.add(died(1));
+        assert!(ends.take()[0].by_fault);
     }
 
     #[test]

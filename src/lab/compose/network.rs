@@ -2,7 +2,9 @@
 //! they strike, set by helper containers, and follow a node whose address changes. The nodes' own containers
 //! stay as they are.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr, rc::Rc};
+
+use tokio::sync::Mutex;
 
 use crate::lab::{
     compose::{ComposeCluster, helper::Helper},
@@ -20,9 +22,19 @@ const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 impl ComposeCluster {
     /// Replaces the rules in force at `node`.
     pub(super) async fn set_rules(&self, node: &str, rules: &[Rule]) -> Result<(), String> {
-        let is_free = !self.live.borrow().rules.contains_key(node);
-        if rules.is_empty() && is_free {
-            return Ok(());
+        let turn = self.turn(node);
+        let _turn = turn.lock().await;
+        self.replace_rules(node, rules).await
+    }
+
+    /// What one after the other is done to a node's rules.
+    fn turn(&self, node: &str) -> Rc<Mutex<()>> {
+        Rc::clone(self.live.borrow_mut().turns.entry(node.to_owned()).or_default())
+    }
+
+    async fn replace_rules(&self, node: &str, rules: &[Rule]) -> Result<(), String> {
+        if rules.is_empty() {
+            return self.remove_rules(node).await;
         }
         let mut addresses = BTreeMap::new();
         for rule in rules {
@@ -34,14 +46,21 @@ impl ComposeCluster {
             rules.iter().filter(|rule| address(&rule.from).is_some()).cloned().collect();
         let text = filter(&of_nodes_that_are_up, address, PEER_PORT).map_err(|error| error.to_string())?;
         // Before they are: if this is given up half way, they may be in force.
-        if !rules.is_empty() {
-            self.live.borrow_mut().rules.insert(node.to_owned(), rules.to_vec());
+        self.live.borrow_mut().rules.insert(node.to_owned(), rules.to_vec());
+        self.set_filter(node, &text).await
+    }
+
+    async fn remove_rules(&self, node: &str) -> Result<(), String> {
+        if !self.live.borrow().rules.contains_key(node) {
+            return Ok(());
         }
-        self.set_filter(node, &text).await?;
-        if rules.is_empty() {
+        let removed = self.set_filter(node, &nothing()).await;
+        // Without a process there are no rules either.
+        if removed.is_ok() || !self.inspect(node).await?.is_some_and(|container| container.running) {
             self.live.borrow_mut().rules.remove(node);
+            return Ok(());
         }
-        Ok(())
+        removed
     }
 
     async fn set_filter(&self, node: &str, text: &str) -> Result<(), String> {
@@ -58,15 +77,19 @@ impl ComposeCluster {
 
     /// Looks up the address of a node that was started anew, and mends the rules elsewhere that name it.
     pub(super) async fn follow_address(&self, node: &str) -> Result<(), String> {
-        self.live.borrow_mut().addresses.remove(node);
-        let concerned: Vec<_> = {
-            let live = self.live.borrow();
-            let names_it = |rules: &[Rule]| rules.iter().any(|rule| rule.from == node);
-            let concerned = live.rules.iter().filter(|(_, rules)| names_it(rules));
-            concerned.map(|(node, rules)| (node.clone(), rules.clone())).collect()
+        let others: Vec<_> = {
+            let mut live = self.live.borrow_mut();
+            live.addresses.remove(node);
+            live.rules.keys().cloned().collect()
         };
-        for (other, rules) in concerned {
-            self.set_rules(&other, &rules).await?;
+        for other in others {
+            let turn = self.turn(&other);
+            let _turn = turn.lock().await;
+            // As they are now, which others may have changed while this waited for its turn.
+            let rules = self.live.borrow().rules.get(&other).cloned().unwrap_or_default();
+            if rules.iter().any(|rule| rule.from == node) {
+                self.replace_rules(&other, &rules).await?;
+            }
         }
         Ok(())
     }
@@ -76,7 +99,11 @@ impl ComposeCluster {
         let rule = Rule { from: String::new(), traffic: Traffic::All, effect };
         let text = filter(&[rule], |_| Some(NOBODY), PEER_PORT).expect("the sender has an address");
         let tried = self.set_filter(node, &text).await.err();
-        let nothing = filter(&[], |_| None, PEER_PORT).expect("no rule names nobody");
-        tried.or(self.set_filter(node, &nothing).await.err())
+        tried.or(self.set_filter(node, &nothing()).await.err())
     }
+}
+
+/// The filter that lets everything through.
+fn nothing() -> String {
+    filter(&[], |_| None, PEER_PORT).expect("no rule names a node")
 }

@@ -9,6 +9,8 @@ use crate::lab::{fault::quiet, workspace::TimelineFolder};
 
 /// Where a container sees the timeline's SDK folder; the same place as `snouty` uses.
 pub(super) const SDK_MOUNT: &str = "/tmp/antithesis";
+/// Where a container sees the folder of what commands print.
+pub(super) const COMMANDS_MOUNT: &str = "/tmp/antithesis-commands";
 /// Where a container sees the script that asks for quiet periods.
 const QUIET_MOUNT: &str = "/tmp/antithesis-quiet";
 /// The named volume that histories lie on.
@@ -25,10 +27,12 @@ pub(super) fn for_timeline(
     volumes: &[String],
     folder: &TimelineFolder,
 ) -> Value {
-    let quiet = format!("{}:{QUIET_MOUNT}", escaped(&folder.quiet()));
+    let mounts =
+        [(folder.sdk(), SDK_MOUNT), (folder.commands(), COMMANDS_MOUNT), (folder.quiet(), QUIET_MOUNT)];
+    let mounts = mounts.map(|(path, mount)| format!("{}:{mount}", escaped(&path)));
     let service = |name: &String| {
         let mut service = json!({
-            "volumes": [format!("{}:{SDK_MOUNT}", escaped(&folder.sdk())), quiet],
+            "volumes": &mounts,
             "environment": {
                 "ANTITHESIS_SDK_LOCAL_OUTPUT": format!("{SDK_MOUNT}/sdk.jsonl"),
                 quiet::VARIABLE: format!("{QUIET_MOUNT}/{}", quiet::SCRIPT),

@@ -13,9 +13,9 @@ use super::MemberState;
 /// Bytes at the end of a log in which the reason of an end is looked for.
 const LOG_TAIL_BYTES: u64 = 16 * 1024;
 /// Characters of a log's last line that are told.
-const LAST_LINE_LIMIT: usize = 400;
+pub(crate) const LAST_LINE_LIMIT: usize = 400;
 /// What etcd says when others have removed it from the cluster, at which it has to end.
-const REMOVED: &str = "the member has been permanently removed from the cluster";
+pub(crate) const REMOVED: &str = "the member has been permanently removed from the cluster";
 
 /// The end of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
