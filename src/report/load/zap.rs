@@ -76,7 +76,9 @@ fn zap(line: &str) -> Option<Parsed> {
         _ => Level::Info,
     };
     let mut text = zap.msg.clone();
-    for (key, value) in &zap.fields {
+    // First, since the line that names the version is long and may be cut.
+    let (first, others): (Vec<_>, Vec<_>) = zap.fields.iter().partition(|(key, _)| *key == "etcd-version");
+    for (key, value) in first.into_iter().chain(others) {
         let _ = match value {
             Value::String(value) => write!(text, "  {key}={value}"),
             value => write!(text, "  {key}={value}"),
@@ -163,6 +165,13 @@ mod tests {
         let parsed = parse(line).unwrap();
         assert_eq!((parsed.unix_ns, parsed.level), (Some(SECOND + 820_061_000), Level::Warning));
         assert_eq!(parsed.text, "lost  peer=x  took=3  (rafthttp/a.go:1)");
+    }
+
+    #[test]
+    fn the_version_is_not_cut_off() {
+        let long = "x".repeat(MAX_CHARS);
+        let line = format!(r#"{{"level":"info","msg":"m","data-dir":"{long}","etcd-version":"3.5.30"}}"#);
+        assert!(parse(&line).unwrap().text.starts_with("m  etcd-version=3.5.30  data-dir=x"));
     }
 
     #[test]
