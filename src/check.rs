@@ -2,3 +2,4 @@
 //! verdicts; it has no runtime, no files, no clock and no SDK, so the same function serves every program.
 
 pub mod final_state;
+pub mod linearizable;

@@ -1,0 +1,170 @@
+//! Whether an answer is the reply that the model gives. In go both; out comes nothing, or the cause of the
+//! difference: the keys whose state explains it, so that a search knows what to blame.
+
+use std::collections::HashMap;
+
+use crate::{
+    model::{
+        execute::{Pairs, Reply, branch, order},
+        store::{Pair, Store, single},
+    },
+    operation::{Answer, KeyRange, KeyValue, Order, OrderBy, Range, RangeAnswer, Request, Txn},
+    types::{Blob, Revision},
+};
+
+/// Why an answer can't be what the state gives.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cause<'h> {
+    /// It could not be under any state.
+    Itself,
+    /// It can't be told which state is concerned.
+    Anything,
+    /// One key is not as the answer says: what it says, or none if it says that the key is absent.
+    Pair(&'h Blob, Option<&'h KeyValue>),
+    /// Something about these keys.
+    Keys(&'h KeyRange),
+    /// The compares went another way.
+    Compares(&'h Txn),
+}
+
+type Agreement<'h> = Result<(), Cause<'h>>;
+
+/// Whether a read is answered as the store's state has it; `at` is the revision that is read.
+pub(super) fn read<'h>(store: &Store<'h>, range: &'h Range, answer: &'h RangeAnswer) -> Agreement<'h> {
+    if is_plain(range) && range.revision.is_none() {
+        return plain_read(store, range, answer);
+    }
+    pairs(&store.range(range), range, answer)
+}
+
+/// One key, nothing special: most reads are.
+fn is_plain(range: &Range) -> bool {
+    single(&range.keys)
+        && range.limit == 0
+        && !range.count_only
+        && range.min_mod_revision.is_none()
+        && range.max_mod_revision.is_none()
+        && range.min_create_revision.is_none()
+        && range.max_create_revision.is_none()
+}
+
+fn plain_read<'h>(store: &Store<'h>, range: &'h Range, answer: &'h RangeAnswer) -> Agreement<'h> {
+    let key = &range.keys.key;
+    let pair = store.known(key).and_then(|id| store.pair(id));
+    let agrees = match (pair, answer.kvs.as_slice()) {
+        (None, []) => answer.count == 0,
+        (Some(pair), [kv]) => pair.is(kv, range.keys_only) && answer.count == 1,
+        _ => false,
+    };
+    match answer.kvs.as_slice() {
+        _ if agrees && !answer.more => Ok(()),
+        [] if answer.count == 0 && !answer.more => Err(Cause::Pair(key, None)),
+        [kv] if answer.count == 1 && !answer.more && kv.key == *key => Err(Cause::Pair(key, Some(kv))),
+        _ => Err(Cause::Itself),
+    }
+}
+
+/// Whether an answer is the reply to the request.
+pub(super) fn reply<'h>(reply: &Reply<'h>, request: &'h Request, answer: &'h Answer) -> Agreement<'h> {
+    match (reply, request, answer) {
+        (Reply::Range(found), Request::Range(range), Answer::Range(answer)) => pairs(found, range, answer),
+        (Reply::Put(before), Request::Put(put), Answer::Put { prev_kv }) => {
+            let expected = before.filter(|_| put.prev_kv);
+            match (expected, prev_kv) {
+                (None, None) => Ok(()),
+                (Some(pair), Some(kv)) if pair.is(kv, false) => Ok(()),
+                (_, Some(_)) if !put.prev_kv => Err(Cause::Itself),
+                (_, Some(kv)) if kv.key != put.key => Err(Cause::Itself),
+                _ => Err(Cause::Pair(&put.key, prev_kv.as_ref())),
+            }
+        }
+        (
+            Reply::DeleteRange(before),
+            Request::DeleteRange(delete),
+            Answer::DeleteRange { deleted, prev_kvs },
+        ) => {
+            if !delete.prev_kv && !prev_kvs.is_empty() {
+                return Err(Cause::Itself);
+            }
+            if delete.prev_kv {
+                in_order(before, prev_kvs, false, true)?
+                    .map_or(Ok(()), |()| Err(Cause::Keys(&delete.keys)))?;
+            }
+            let counted = i64::try_from(before.len()).is_ok_and(|count| count == *deleted);
+            if counted { Ok(()) } else { Err(Cause::Keys(&delete.keys)) }
+        }
+        (Reply::Txn(holds, replies), Request::Txn(txn), Answer::Txn { succeeded, answers }) => {
+            if holds != succeeded {
+                return Err(Cause::Compares(txn));
+            }
+            let requests = branch(txn, *holds);
+            if answers.len() != requests.len() {
+                return Err(Cause::Itself);
+            }
+            let mut parts = replies.iter().zip(requests).zip(answers);
+            parts.try_for_each(|((part, request), answer)| self::reply(part, request, answer))
+        }
+        _ => Err(Cause::Itself),
+    }
+}
+
+fn pairs<'h>(found: &Pairs<'h>, range: &'h Range, answer: &'h RangeAnswer) -> Agreement<'h> {
+    let by_key = range.order_by == OrderBy::Key;
+    let filtered = range.min_mod_revision.is_some()
+        || range.max_mod_revision.is_some()
+        || range.min_create_revision.is_some()
+        || range.max_create_revision.is_some();
+    let tells_absence = by_key && range.order != Order::Descending && !filtered && !range.count_only;
+    let listed = if by_key {
+        in_order(&found.pairs, &answer.kvs, range.keys_only, tells_absence)?.is_none()
+    } else {
+        in_some_order(found, range, &answer.kvs)
+    };
+    if listed && found.more == answer.more && found.count == answer.count {
+        Ok(())
+    } else {
+        Err(Cause::Keys(&range.keys))
+    }
+}
+
+/// Compares pair by pair. Where they differ, it is the key's fault if the order tells which key is missing, else
+/// there is `Some(())`.
+fn in_order<'h>(
+    expected: &[Pair<'h>],
+    seen: &'h [KeyValue],
+    keys_only: bool,
+    tells_absence: bool,
+) -> Result<Option<()>, Cause<'h>> {
+    for (pair, kv) in expected.iter().zip(seen) {
+        if pair.is(kv, keys_only) {
+            continue;
+        }
+        if kv.key == *pair.key || (tells_absence && kv.key < *pair.key) {
+            return Err(Cause::Pair(&kv.key, Some(kv)));
+        }
+        return if tells_absence { Err(Cause::Pair(pair.key, None)) } else { Ok(Some(())) };
+    }
+    match (expected.get(seen.len()), seen.get(expected.len())) {
+        (Some(pair), _) if tells_absence => Err(Cause::Pair(pair.key, None)),
+        (_, Some(kv)) if tells_absence => Err(Cause::Pair(&kv.key, Some(kv))),
+        (None, None) => Ok(None),
+        _ => Ok(Some(())),
+    }
+}
+
+/// Whether the pairs are those expected, up to the order among equals, which etcd leaves open.
+fn in_some_order(found: &Pairs<'_>, range: &Range, seen: &[KeyValue]) -> bool {
+    let mut open: HashMap<&Blob, &Pair<'_>> =
+        found.pairs.iter().chain(&found.ties).map(|pair| (pair.key, pair)).collect();
+    seen.len() == found.pairs.len()
+        && seen.iter().zip(&found.pairs).all(|(kv, place)| {
+            open.remove(&kv.key).is_some_and(|pair| {
+                pair.is(kv, range.keys_only) && order(range, pair, place) == std::cmp::Ordering::Equal
+            })
+        })
+}
+
+/// The revision whose state an answer to a read shows.
+pub(super) fn read_at(range: &Range, header: Revision) -> Revision {
+    range.revision.filter(|revision| revision.0 > 0).unwrap_or(header)
+}

@@ -1,0 +1,219 @@
+//! The operations by revision: who wrote each, who read its state, and by when it certainly existed. In go
+//! operations, out come tables indexed by revision, or what contradicts them at first sight.
+//!
+//! A write of revision r has place 2r, a reader of its state place 2r + 1. Places order a history: no operation may
+//! have returned before another was called and have the greater place.
+
+use crate::{
+    history::reader::Operation,
+    operation::{Answer, Request, Response},
+    types::{Monotonic, Revision},
+};
+
+/// No operation.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// What an answered operation does in the order of revisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It made the revision.
+    Write(Revision),
+    /// It saw the state of the revision.
+    Read(Revision),
+    /// It took place at or before the revision: a compaction.
+    Before(Revision),
+}
+
+impl Role {
+    fn place(self, base: Revision) -> i64 {
+        match self {
+            Self::Write(revision) => revision.0.saturating_sub(base.0).saturating_mul(2),
+            Self::Read(revision) | Self::Before(revision) => {
+                revision.0.saturating_sub(base.0).saturating_mul(2).saturating_add(1)
+            }
+        }
+    }
+
+    pub(super) fn revision(self) -> Revision {
+        let (Self::Write(revision) | Self::Read(revision) | Self::Before(revision)) = self;
+        revision
+    }
+}
+
+/// Whether an answer is that of a write that changed something.
+pub(super) fn changes(answer: &Answer) -> bool {
+    match answer {
+        Answer::Put { .. } => true,
+        Answer::DeleteRange { deleted, .. } => *deleted > 0,
+        Answer::Txn { answers, .. } => answers.iter().any(changes),
+        Answer::Range(_) | Answer::Compact {} => false,
+    }
+}
+
+/// What an answer says about its operation.
+pub(super) fn role(request: &Request, response: &Response) -> Role {
+    let revision = response.header.revision;
+    match (request, &response.answer) {
+        (Request::Compact(_), Answer::Compact {}) => Role::Before(revision),
+        (_, answer) if changes(answer) => Role::Write(revision),
+        _ => Role::Read(revision),
+    }
+}
+
+/// The operations by revision.
+#[derive(Debug)]
+pub(super) struct Timeline {
+    /// The revision that the store begins with.
+    pub base: Revision,
+    /// The last revision that anybody saw.
+    pub last: Revision,
+    /// For each revision behind the base: the operation that wrote it, or none.
+    writers: Vec<u32>,
+    /// Where the readers of each revision from the base on begin in `readers`.
+    starts: Vec<u32>,
+    readers: Vec<u32>,
+    /// For each place from the base's on: the earliest return of an operation of that place or a later one.
+    deadlines: Vec<Monotonic>,
+}
+
+/// What contradicts the order of revisions.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Contradiction {
+    /// Two writes have one revision.
+    SameRevision(u32, u32),
+    /// The first returned before the second was called, but the second has the smaller place.
+    WentBack(u32, u32),
+    /// The operation saw a revision that all recorded writes together don't reach; the greatest that they do.
+    TooManyRevisions(u32, Revision),
+}
+
+impl Timeline {
+    /// Sorts operations in. At most so many revisions are made by others than those that were answered.
+    pub fn new(operations: &[&Operation], base: Revision, others: usize) -> Result<Self, Contradiction> {
+        let last = last_revision(operations, base, others)?;
+        let revisions = usize::try_from(last.0 - base.0).expect("revisions are bounded by operations");
+        let mut timeline = Self {
+            base,
+            last,
+            writers: vec![NONE; revisions],
+            starts: vec![0; revisions + 2],
+            readers: vec![],
+            deadlines: vec![Monotonic(u64::MAX); 2 * revisions + 3],
+        };
+        timeline.sort_in(operations)?;
+        timeline.check_order(operations)?;
+        Ok(timeline)
+    }
+
+    fn sort_in(&mut self, operations: &[&Operation]) -> Result<(), Contradiction> {
+        for (index, operation) in (0..).zip(operations) {
+            let Some((role, returned)) = answered(operation) else { continue };
+            let Ok(place) = usize::try_from(role.place(self.base)) else { continue };
+            self.deadlines[place] = self.deadlines[place].min(returned);
+            match role {
+                Role::Write(revision) if revision > self.base => {
+                    let writer = &mut self.writers[place / 2 - 1];
+                    if *writer != NONE {
+                        return Err(Contradiction::SameRevision(*writer, index));
+                    }
+                    *writer = index;
+                }
+                Role::Read(_) => self.starts[place / 2 + 1] += 1,
+                Role::Write(_) | Role::Before(_) => {}
+            }
+        }
+        for place in (1..self.deadlines.len()).rev() {
+            self.deadlines[place - 1] = self.deadlines[place - 1].min(self.deadlines[place]);
+        }
+        for index in 1..self.starts.len() {
+            self.starts[index] += self.starts[index - 1];
+        }
+        self.readers = vec![NONE; self.starts[self.starts.len() - 1] as usize];
+        let mut next = self.starts.clone();
+        for (index, operation) in (0..).zip(operations) {
+            let Some((Role::Read(revision), _)) = answered(operation) else { continue };
+            let Ok(slot) = usize::try_from(revision.0 - self.base.0) else { continue };
+            self.readers[next[slot] as usize] = index;
+            next[slot] += 1;
+        }
+        Ok(())
+    }
+
+    /// No operation may see less than one that returned before it was called. Stale reads may.
+    fn check_order(&self, operations: &[&Operation]) -> Result<(), Contradiction> {
+        let mut first: Option<(Monotonic, u32)> = None;
+        for (index, operation) in (0..).zip(operations) {
+            let Some((role, _)) = answered(operation) else { continue };
+            // Of what lies before the base, all that is known is that it lies before the base.
+            let later = usize::try_from(role.place(self.base).max(-1) + 1).unwrap_or(0);
+            if self.deadlines[later] < operation.call
+                && first.is_none_or(|(call, _)| operation.call < call)
+                && operation.request.is_linearizable()
+            {
+                first = Some((operation.call, index));
+            }
+        }
+        let Some((_, second)) = first else { return Ok(()) };
+        let role_of = |index: u32| answered(operations[index as usize]);
+        let place = role_of(second).map_or(0, |(role, _)| role.place(self.base).max(-1));
+        let earlier = (0..).zip(operations).filter_map(|(index, operation)| {
+            let (role, returned) = answered(operation)?;
+            (role.place(self.base) > place).then_some((returned, index))
+        });
+        let first = earlier.min().map_or(second, |(_, index)| index);
+        Err(Contradiction::WentBack(first, second))
+    }
+
+    /// The operation that wrote a revision, if one was answered so.
+    pub fn writer(&self, revision: Revision) -> Option<u32> {
+        let slot = usize::try_from(revision.0 - self.base.0 - 1).ok()?;
+        self.writers.get(slot).copied().filter(|writer| *writer != NONE)
+    }
+
+    /// Whether a revision exists that no answered operation wrote.
+    pub fn is_gap(&self, revision: Revision) -> bool {
+        revision > self.base && revision <= self.last && self.writer(revision).is_none()
+    }
+
+    /// All revisions that no answered operation wrote, in order.
+    pub fn gaps(&self) -> Vec<Revision> {
+        let open = (1..).zip(&self.writers).filter(|(_, writer)| **writer == NONE);
+        open.map(|(offset, _)| Revision(self.base.0 + offset)).collect()
+    }
+
+    /// The operations that saw the state of a revision.
+    pub fn readers(&self, revision: Revision) -> &[u32] {
+        let slot = usize::try_from(revision.0 - self.base.0).unwrap_or(0);
+        &self.readers[self.starts[slot] as usize..self.starts[slot + 1] as usize]
+    }
+
+    /// Whoever wrote a revision was called by then: somebody had seen it, or a later one.
+    pub fn deadline(&self, revision: Revision) -> Monotonic {
+        self.deadlines[usize::try_from((revision.0 - self.base.0) * 2).unwrap_or(0)]
+    }
+}
+
+/// What an answered operation did, and when it returned.
+pub(super) fn answered(operation: &Operation) -> Option<(Role, Monotonic)> {
+    let (returned, outcome) = operation.returned.as_ref()?;
+    Some((role(&operation.request, outcome.response()?), *returned))
+}
+
+/// The last revision that anybody saw, which must not be more than all writes together can make. So a history can't
+/// make the checker allocate without bound.
+fn last_revision(
+    operations: &[&Operation],
+    base: Revision,
+    others: usize,
+) -> Result<Revision, Contradiction> {
+    let (mut last, mut seen_by, mut writes) = (base, NONE, others);
+    for (index, operation) in (0..).zip(operations) {
+        let Some((role, _)) = answered(operation) else { continue };
+        writes += usize::from(matches!(role, Role::Write(revision) if revision > base));
+        if role.revision() > last {
+            (last, seen_by) = (role.revision(), index);
+        }
+    }
+    let reach = Revision(base.0.saturating_add(i64::try_from(writes).unwrap_or(i64::MAX)));
+    if last > reach { Err(Contradiction::TooManyRevisions(seen_by, reach)) } else { Ok(last) }
+}

@@ -1,0 +1,240 @@
+//! The writes that may have filled a gap: those of unknown fate, by what they would do to which key, and the ends of
+//! leases. In go operations, out come lists in order of call, so that those called by a deadline are a prefix.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::{
+    history::reader::Operation,
+    model::store::{KeyId, Store, single},
+    operation::{KeyRange, OrderBy, Outcome, Put, Request, Target, Txn},
+    types::{Blob, LeaseId, Monotonic},
+};
+
+/// What a candidate does.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind<'h> {
+    /// Puts a value, whatever was there, and nothing else.
+    Put(&'h Put),
+    /// Deletes one key.
+    Delete,
+    /// Anything else that was asked.
+    Other,
+    /// Deletes the keys of a lease; may come again and again, since a lease may be granted again.
+    LeaseEnd(LeaseId),
+}
+
+/// A write that may have filled a gap.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate<'h> {
+    /// When it was called; not before that can it have happened.
+    pub call: Monotonic,
+    /// Which operation it is; none for a lease's end.
+    pub operation: Option<(u32, &'h Request)>,
+    /// What it does.
+    pub kind: Kind<'h>,
+    /// The key that it is about, if it is about one only.
+    pub key: Option<KeyId>,
+}
+
+/// All candidates, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Candidates<'h> {
+    /// In order of call.
+    pub all: Vec<Candidate<'h>>,
+    /// Those that may put this value to the key.
+    puts: HashMap<(KeyId, &'h [u8]), Vec<u32>>,
+    /// Those that may put to the key what it has already.
+    keepers: HashMap<KeyId, Vec<u32>>,
+    /// Those about one key only; by key.
+    points: Vec<Vec<u32>>,
+    /// Keys that some candidate is about.
+    pub active: Vec<KeyId>,
+    /// Those about several keys.
+    pub wide: Vec<u32>,
+    /// Keys whose values matter beyond being read: they are compared, sorted by or kept.
+    valued: HashSet<KeyId>,
+    all_valued: bool,
+}
+
+/// Whether a request may be what fills a gap, if its fate is unknown.
+pub(super) fn may_fill(operation: &Operation) -> bool {
+    let unknown =
+        operation.returned.as_ref().is_none_or(|(_, outcome)| matches!(outcome, Outcome::Unknown(_)));
+    unknown && operation.request.can_write() && !matches!(operation.request, Request::Compact(_))
+}
+
+impl<'h> Candidates<'h> {
+    /// Gathers candidates and names their keys in the store.
+    pub fn new(operations: &[&'h Operation], store: &mut Store<'h>, leases: &[LeaseId]) -> Self {
+        let mut candidates = Self::default();
+        let ends = leases.iter().map(|lease| Candidate {
+            call: Monotonic(0),
+            operation: None,
+            kind: Kind::LeaseEnd(*lease),
+            key: None,
+        });
+        candidates.all.extend(ends);
+        for (index, operation) in (0..).zip(operations) {
+            candidates.note_values(&operation.request, store);
+            if may_fill(operation) {
+                let kind = match &operation.request {
+                    Request::Put(put) if is_plain(put) => Kind::Put(put),
+                    Request::DeleteRange(delete) if single(&delete.keys) => Kind::Delete,
+                    _ => Kind::Other,
+                };
+                let request = Some((index, &operation.request));
+                let key = only_key(&operation.request, store);
+                candidates.all.push(Candidate { call: operation.call, operation: request, kind, key });
+            }
+        }
+        candidates.all.sort_by_key(|candidate| candidate.call);
+        candidates.index(store);
+        candidates
+    }
+
+    fn index(&mut self, store: &mut Store<'h>) {
+        for number in 0..u32::try_from(self.all.len()).expect("operations are numbered by u32") {
+            let candidate = self.all[number as usize];
+            if let Some((_, request)) = candidate.operation {
+                self.index_puts(number, request, store);
+            }
+            match candidate.key {
+                Some(key) => {
+                    self.points.resize(self.points.len().max(key.index() + 1), vec![]);
+                    if self.points[key.index()].is_empty() {
+                        self.active.push(key);
+                    }
+                    self.points[key.index()].push(number);
+                }
+                None => self.wide.push(number),
+            }
+        }
+    }
+
+    fn index_puts(&mut self, number: u32, request: &'h Request, store: &mut Store<'h>) {
+        match request {
+            Request::Put(put) => {
+                let key = store.id(&put.key);
+                let list = if put.ignore_value {
+                    self.keepers.entry(key).or_default()
+                } else {
+                    self.puts.entry((key, put.value.as_slice())).or_default()
+                };
+                if list.last() != Some(&number) {
+                    list.push(number);
+                }
+            }
+            Request::Txn(Txn { success, failure, .. }) => {
+                success.iter().chain(failure).for_each(|request| self.index_puts(number, request, store));
+            }
+            _ => {}
+        }
+    }
+
+    fn note_values(&mut self, request: &'h Request, store: &mut Store<'h>) {
+        match request {
+            Request::Put(put) if put.ignore_value => {
+                self.valued.insert(store.id(&put.key));
+            }
+            Request::Range(range) => self.all_valued |= range.order_by == OrderBy::Value,
+            Request::Txn(txn) => {
+                for compare in &txn.compare {
+                    if !matches!(compare.target, Target::Value(_)) {
+                        continue;
+                    }
+                    if single(&compare.keys) {
+                        self.valued.insert(store.id(&compare.keys.key));
+                    } else {
+                        self.all_valued = true;
+                    }
+                }
+                txn.success.iter().chain(&txn.failure).for_each(|request| self.note_values(request, store));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether two puts of different values may be told apart though neither value is read.
+    pub fn value_matters(&self, key: KeyId) -> bool {
+        self.all_valued || self.valued.contains(&key)
+    }
+
+    /// The candidates about one key only, in order of call.
+    pub fn points(&self, key: KeyId) -> &[u32] {
+        self.points.get(key.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The candidates that may leave the key with this value: those that put it, and those that keep what is there.
+    pub fn putting(&self, key: KeyId, value: &'h Blob) -> [&[u32]; 2] {
+        [
+            self.puts.get(&(key, value.as_slice())).map_or(&[], Vec::as_slice),
+            self.keepers.get(&key).map_or(&[], Vec::as_slice),
+        ]
+    }
+
+    /// Those of a list that were called by then.
+    pub fn called_by<'l>(&self, list: &'l [u32], deadline: Monotonic) -> &'l [u32] {
+        &list[..list.partition_point(|number| self.all[*number as usize].call <= deadline)]
+    }
+}
+
+/// A put whose effect is the same whatever the state.
+pub(super) fn is_plain(put: &Put) -> bool {
+    put.lease == LeaseId(0) && !put.ignore_value && !put.ignore_lease
+}
+
+/// The only key that a request may write, if there is only one.
+fn only_key<'h>(request: &'h Request, store: &mut Store<'h>) -> Option<KeyId> {
+    let mut keys: Option<Option<KeyId>> = None;
+    written(request, &mut |range: &'h Blob, single: bool| {
+        let key = if single { Some(store.id(range)) } else { None };
+        keys = Some(match keys {
+            None => key,
+            Some(known) => known.filter(|known| Some(*known) == key),
+        });
+    });
+    keys.flatten()
+}
+
+fn written<'h>(request: &'h Request, each: &mut impl FnMut(&'h Blob, bool)) {
+    match request {
+        Request::Put(put) => each(&put.key, true),
+        Request::DeleteRange(delete) => each(&delete.keys.key, single(&delete.keys)),
+        Request::Txn(txn) => {
+            for request in txn.success.iter().chain(&txn.failure) {
+                written(request, each);
+            }
+        }
+        Request::Range(_) | Request::Compact(_) => {}
+    }
+}
+
+/// Hands on the keys whose state decides what a request does.
+pub(super) fn decides<'h>(request: &'h Request, each: &mut impl FnMut(&'h KeyRange)) {
+    match request {
+        Request::DeleteRange(delete) => each(&delete.keys),
+        Request::Txn(txn) => {
+            txn.compare.iter().for_each(|compare| each(&compare.keys));
+            for request in txn.success.iter().chain(&txn.failure) {
+                decides(request, each);
+            }
+        }
+        Request::Put(_) | Request::Range(_) | Request::Compact(_) => {}
+    }
+}
+
+/// All leases that recorded puts attach keys to.
+pub(super) fn leases<'h>(operations: &[&'h Operation]) -> Vec<LeaseId> {
+    fn walk(request: &Request, leases: &mut Vec<LeaseId>) {
+        match request {
+            Request::Put(put) if put.lease != LeaseId(0) => leases.push(put.lease),
+            Request::Txn(txn) => txn.success.iter().chain(&txn.failure).for_each(|part| walk(part, leases)),
+            _ => {}
+        }
+    }
+    let mut leases = vec![];
+    operations.iter().for_each(|operation: &&'h Operation| walk(&operation.request, &mut leases));
+    leases.sort_unstable();
+    leases.dedup();
+    leases
+}

@@ -1,0 +1,339 @@
+//! What etcd does on a request: one transaction after another on the store. In goes a request, out comes the reply
+//! that etcd gives, or its refusal; a reply has the pairs by reference and is turned into an answer if need be.
+//! The rules are those of etcd's `apply.go` and `mvcc`, versions 3.4 to 3.6.
+
+use std::cmp::Ordering;
+
+use super::store::{Pair, Store, single};
+use crate::{
+    operation::{
+        Answer, Compact, Compare, DeleteRange, KeyValue, Operator, Order, OrderBy, Put, Range, RangeAnswer,
+        Request, Target, Txn,
+    },
+    types::{LeaseId, Revision},
+};
+
+/// Why a request is refused; then nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A put that keeps value or lease needs a key that is there.
+    #[error("key not found")]
+    KeyNotFound,
+    /// The revision lies before the compaction.
+    #[error("required revision has been compacted")]
+    Compacted,
+    /// The revision has not come yet.
+    #[error("required revision is a future revision")]
+    Future,
+}
+
+/// What a request is answered with.
+#[derive(Clone, Debug)]
+pub enum Reply<'h> {
+    /// To a range.
+    Range(Pairs<'h>),
+    /// To a put: the pair before it.
+    Put(Option<Pair<'h>>),
+    /// To a delete: the pairs before it.
+    DeleteRange(Vec<Pair<'h>>),
+    /// To a transaction: whether its compares held, and a reply for each operation of the branch taken.
+    Txn(bool, Vec<Reply<'h>>),
+    /// To a compaction.
+    Compact,
+}
+
+/// What a range is answered with.
+#[derive(Clone, Debug)]
+pub struct Pairs<'h> {
+    /// The pairs, in the order asked for; among equals of that order, the order is open.
+    pub pairs: Vec<Pair<'h>>,
+    /// Those that may stand in place of the last ones, which are their equals by the order asked for.
+    pub ties: Vec<Pair<'h>>,
+    /// Whether the limit cut them short.
+    pub more: bool,
+    /// How many keys are in the range.
+    pub count: i64,
+}
+
+impl<'h> Store<'h> {
+    /// Does what a request asks for. The revision goes up by one if anything changed.
+    pub fn execute(&mut self, request: &'h Request) -> Result<Reply<'h>, Refusal> {
+        let path = self.path(request);
+        self.refuse(request, &mut path.iter().copied())?;
+        let mark = self.mark();
+        let reply = self.perform(request, &mut path.iter().copied());
+        match &reply {
+            Err(_) => self.go_back(self.revision()),
+            Ok(_) if self.mark() > mark => self.commit(),
+            Ok(_) => {}
+        }
+        reply
+    }
+
+    /// Deletes the keys that are attached to a lease, as its end does, at one revision. Says whether there were any.
+    pub fn end_lease(&mut self, lease: LeaseId) -> bool {
+        let attached = |pair: &Pair<'h>| pair.lease == lease;
+        let keys: Vec<_> = self.pairs(&crate::operation::KeyRange::everything()).filter(attached).collect();
+        for pair in &keys {
+            self.delete(pair.key);
+        }
+        if !keys.is_empty() {
+            self.commit();
+        }
+        !keys.is_empty()
+    }
+
+    /// The branches that a request's transactions take, outermost first. All compares, of nested transactions too,
+    /// are made before anything is changed.
+    fn path(&self, request: &Request) -> Vec<bool> {
+        let mut path = vec![];
+        self.walk(request, &mut path);
+        path
+    }
+
+    fn walk(&self, request: &Request, path: &mut Vec<bool>) {
+        if let Request::Txn(txn) = request {
+            let holds = txn.compare.iter().all(|compare| self.holds(compare));
+            path.push(holds);
+            branch(txn, holds).iter().for_each(|request| self.walk(request, path));
+        }
+    }
+
+    /// Whether a comparison holds: for each key of its range that is there. Where none is, all that is compared
+    /// is 0, except the value: no comparison of that holds.
+    fn holds(&self, compare: &Compare) -> bool {
+        let mut any = false;
+        for pair in self.pairs(&compare.keys) {
+            any = true;
+            if !agrees(compare, Some(&pair)) {
+                return false;
+            }
+        }
+        any || agrees(compare, None)
+    }
+
+    /// Refuses what etcd refuses before it changes anything.
+    fn refuse(&self, request: &Request, path: &mut impl Iterator<Item = bool>) -> Result<(), Refusal> {
+        match request {
+            Request::Put(put) => {
+                let there = || self.known(&put.key).and_then(|id| self.pair(id)).is_some();
+                if (put.ignore_value || put.ignore_lease) && !there() {
+                    return Err(Refusal::KeyNotFound);
+                }
+                Ok(())
+            }
+            Request::Range(range) => self.readable(range.revision),
+            Request::DeleteRange(_) => Ok(()),
+            Request::Txn(txn) => {
+                let holds = path.next().unwrap_or_default();
+                branch(txn, holds).iter().try_for_each(|request| self.refuse(request, path))
+            }
+            Request::Compact(Compact { revision, .. }) => {
+                if *revision <= self.compacted() {
+                    return Err(Refusal::Compacted);
+                }
+                if *revision > self.revision() { Err(Refusal::Future) } else { Ok(()) }
+            }
+        }
+    }
+
+    fn readable(&self, revision: Option<Revision>) -> Result<(), Refusal> {
+        match revision.filter(|revision| revision.0 > 0) {
+            Some(revision) if revision > self.revision() => Err(Refusal::Future),
+            Some(revision) if revision < self.compacted() => Err(Refusal::Compacted),
+            _ => Ok(()),
+        }
+    }
+
+    fn perform(
+        &mut self,
+        request: &'h Request,
+        path: &mut impl Iterator<Item = bool>,
+    ) -> Result<Reply<'h>, Refusal> {
+        match request {
+            Request::Range(range) => Ok(Reply::Range(self.range(range))),
+            Request::Put(put) => self.perform_put(put),
+            Request::DeleteRange(delete) => Ok(Reply::DeleteRange(self.perform_delete(delete))),
+            Request::Txn(txn) => {
+                let holds = path.next().unwrap_or_default();
+                let replies = branch(txn, holds).iter().map(|request| self.perform(request, path));
+                Ok(Reply::Txn(holds, replies.collect::<Result<_, _>>()?))
+            }
+            Request::Compact(compact) => {
+                self.set_compacted(compact.revision);
+                Ok(Reply::Compact)
+            }
+        }
+    }
+
+    fn perform_put(&mut self, put: &'h Put) -> Result<Reply<'h>, Refusal> {
+        let id = self.id(&put.key);
+        let before = self.pair(id);
+        if (put.ignore_value || put.ignore_lease) && before.is_none() {
+            return Err(Refusal::KeyNotFound);
+        }
+        let value = before.filter(|_| put.ignore_value).map_or(&put.value, |pair| pair.value);
+        let lease = before.filter(|_| put.ignore_lease).map_or(put.lease, |pair| pair.lease);
+        self.put(id, &put.key, value, lease);
+        Ok(Reply::Put(before))
+    }
+
+    fn perform_delete(&mut self, delete: &DeleteRange) -> Vec<Pair<'h>> {
+        let before: Vec<_> = if single(&delete.keys) {
+            self.known(&delete.keys.key).and_then(|id| self.pair(id)).into_iter().collect()
+        } else {
+            self.pairs(&delete.keys).collect()
+        };
+        for pair in &before {
+            self.delete(pair.key);
+        }
+        before
+    }
+
+    /// The reply to a range, on the current state or a past one.
+    pub fn range(&self, range: &Range) -> Pairs<'h> {
+        let past = range.revision.filter(|revision| revision.0 > 0 && *revision < self.revision());
+        let mut pairs: Vec<_> = match past {
+            Some(revision) => self.pairs_at(&range.keys, revision).collect(),
+            None => self.pairs(&range.keys).collect(),
+        };
+        let count = i64::try_from(pairs.len()).unwrap_or(i64::MAX);
+        if range.count_only {
+            return Pairs { pairs: vec![], ties: vec![], more: false, count };
+        }
+        let limit = usize::try_from(range.limit).ok().filter(|limit| *limit > 0);
+        let filters = [
+            range.min_mod_revision,
+            range.max_mod_revision,
+            range.min_create_revision,
+            range.max_create_revision,
+        ];
+        let filtered = filters.iter().any(|bound| bound.is_some_and(|bound| bound.0 != 0));
+        if let Some(limit) = limit
+            && range.order == Order::Unspecified
+            && !filtered
+        {
+            // etcd fetches one pair more than asked for, by key, before it sorts by something else.
+            pairs.truncate(limit.saturating_add(1));
+        }
+        if filtered {
+            pairs.retain(|pair| passes(range, pair));
+        }
+        let mut ties = vec![];
+        sort(range, &mut pairs);
+        let more = limit.is_some_and(|limit| pairs.len() > limit);
+        if let Some(limit) = limit.filter(|_| more) {
+            let last = pairs[limit - 1];
+            if order(range, &last, &pairs[limit]) == Ordering::Equal {
+                ties = pairs[limit..]
+                    .iter()
+                    .copied()
+                    .take_while(|pair| order(range, &last, pair) == Ordering::Equal)
+                    .collect();
+            }
+            pairs.truncate(limit);
+        }
+        Pairs { pairs, ties, more, count }
+    }
+}
+
+/// The branch of a transaction that is done.
+pub fn branch(txn: &Txn, holds: bool) -> &[Request] {
+    if holds { &txn.success } else { &txn.failure }
+}
+
+fn agrees(compare: &Compare, pair: Option<&Pair<'_>>) -> bool {
+    let number = |of: fn(&Pair<'_>) -> i64| pair.map_or(0, of);
+    let ordering = match (&compare.target, pair) {
+        (Target::Version(version), _) => number(|pair| pair.version.0).cmp(&version.0),
+        (Target::CreateRevision(revision), _) => number(|pair| pair.create.0).cmp(&revision.0),
+        (Target::ModRevision(revision), _) => number(|pair| pair.modified.0).cmp(&revision.0),
+        (Target::Lease(lease), _) => number(|pair| pair.lease.0).cmp(&lease.0),
+        (Target::Value(value), Some(pair)) => pair.value.cmp(value),
+        (Target::Value(_), None) => return false,
+    };
+    match compare.operator {
+        Operator::Equal => ordering == Ordering::Equal,
+        Operator::NotEqual => ordering != Ordering::Equal,
+        Operator::Greater => ordering == Ordering::Greater,
+        Operator::Less => ordering == Ordering::Less,
+    }
+}
+
+fn passes(range: &Range, pair: &Pair<'_>) -> bool {
+    let at_least =
+        |bound: Option<Revision>, it: Revision| bound.is_none_or(|bound| bound.0 == 0 || it >= bound);
+    let at_most =
+        |bound: Option<Revision>, it: Revision| bound.is_none_or(|bound| bound.0 == 0 || it <= bound);
+    at_least(range.min_mod_revision, pair.modified)
+        && at_most(range.max_mod_revision, pair.modified)
+        && at_least(range.min_create_revision, pair.create)
+        && at_most(range.max_create_revision, pair.create)
+}
+
+/// How two pairs stand in the order that a range asks for.
+pub fn order(range: &Range, left: &Pair<'_>, right: &Pair<'_>) -> Ordering {
+    let ascending = match range.order_by {
+        OrderBy::Key => left.key.cmp(right.key),
+        OrderBy::Version => left.version.cmp(&right.version),
+        OrderBy::CreateRevision => left.create.cmp(&right.create),
+        OrderBy::ModRevision => left.modified.cmp(&right.modified),
+        OrderBy::Value => left.value.cmp(right.value),
+    };
+    if range.order == Order::Descending { ascending.reverse() } else { ascending }
+}
+
+/// Sorted by anything but the key, an order that is not given is ascending.
+fn sort(range: &Range, pairs: &mut [Pair<'_>]) {
+    let as_stored = range.order_by == OrderBy::Key && range.order != Order::Descending;
+    if !as_stored {
+        pairs.sort_by(|left, right| order(range, left, right));
+    }
+}
+
+impl From<Pair<'_>> for KeyValue {
+    fn from(pair: Pair<'_>) -> Self {
+        Self {
+            key: pair.key.clone(),
+            value: pair.value.clone(),
+            create_revision: pair.create,
+            mod_revision: pair.modified,
+            version: pair.version,
+            lease: pair.lease,
+        }
+    }
+}
+
+impl Reply<'_> {
+    /// As a history records it: what was not asked for is left out.
+    pub fn answer(&self, request: &Request) -> Answer {
+        match (self, request) {
+            (Self::Range(found), Request::Range(range)) => {
+                let mut kvs: Vec<KeyValue> = found.pairs.iter().copied().map(KeyValue::from).collect();
+                if range.keys_only {
+                    kvs.iter_mut().for_each(|kv| kv.value = crate::types::Blob::EMPTY);
+                }
+                Answer::Range(RangeAnswer { kvs, more: found.more, count: found.count })
+            }
+            (Self::Put(before), Request::Put(put)) => {
+                Answer::Put { prev_kv: before.filter(|_| put.prev_kv).map(KeyValue::from) }
+            }
+            (Self::DeleteRange(before), Request::DeleteRange(delete)) => {
+                let given = if delete.prev_kv { before.as_slice() } else { &[] };
+                Answer::DeleteRange {
+                    deleted: i64::try_from(before.len()).unwrap_or(i64::MAX),
+                    prev_kvs: given.iter().copied().map(KeyValue::from).collect(),
+                }
+            }
+            (Self::Txn(succeeded, replies), Request::Txn(txn)) => Answer::Txn {
+                succeeded: *succeeded,
+                answers: replies
+                    .iter()
+                    .zip(branch(txn, *succeeded))
+                    .map(|(reply, request)| reply.answer(request))
+                    .collect(),
+            },
+            _ => Answer::Compact {},
+        }
+    }
+}

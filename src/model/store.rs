@@ -1,0 +1,261 @@
+//! etcd's store as a multi-version map: each key has the chain of its versions, so the state at any past revision
+//! is a lookup, and going back to one is a matter of dropping what came later. In go puts and deletes, each at a
+//! revision; out come pairs as of a revision. It borrows keys and values from the history that is replayed.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+};
+
+use crate::{
+    operation::{KeyRange, KeyValue},
+    types::{Blob, LeaseId, Revision, Version},
+};
+
+/// A key's number in one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub u32);
+
+impl KeyId {
+    /// As an index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What one revision left of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'h> {
+    /// The revision that wrote it.
+    pub revision: Revision,
+    /// The pair; none if that revision deleted the key.
+    pub pair: Option<Pair<'h>>,
+}
+
+/// A key's value with its metadata.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'h> {
+    /// The key.
+    pub key: &'h Blob,
+    /// The value.
+    pub value: &'h Blob,
+    /// Revision of the write that created the key.
+    pub create: Revision,
+    /// Revision of the last write to it.
+    pub modified: Revision,
+    /// Writes since it was created.
+    pub version: Version,
+    /// The lease that the last put attached; 0 for none.
+    pub lease: LeaseId,
+}
+
+impl Pair<'_> {
+    /// Whether an answer's pair is this one; without values if only keys were asked for.
+    pub fn is(&self, kv: &KeyValue, keys_only: bool) -> bool {
+        let value = if keys_only { kv.value.as_slice().is_empty() } else { kv.value == *self.value };
+        kv.mod_revision == self.modified
+            && kv.create_revision == self.create
+            && kv.version == self.version
+            && kv.lease == self.lease
+            && value
+            && kv.key == *self.key
+    }
+}
+
+/// The store.
+#[derive(Clone, Debug)]
+pub struct Store<'h> {
+    revision: Revision,
+    compacted: Revision,
+    ids: HashMap<&'h [u8], KeyId>,
+    names: Vec<&'h Blob>,
+    chains: Vec<Vec<Entry<'h>>>,
+    /// All keys that were ever named, in order.
+    all: BTreeMap<&'h [u8], KeyId>,
+    /// The keys that are there now, in order.
+    live: BTreeMap<&'h [u8], KeyId>,
+    /// The key of each entry of any chain, in order of writing.
+    log: Vec<KeyId>,
+}
+
+impl<'h> Store<'h> {
+    /// A store at this revision that has these pairs.
+    pub fn at(revision: Revision, pairs: impl IntoIterator<Item = &'h KeyValue>) -> Self {
+        let mut store = Self {
+            revision,
+            compacted: Revision(-1),
+            ids: HashMap::new(),
+            names: vec![],
+            chains: vec![],
+            all: BTreeMap::new(),
+            live: BTreeMap::new(),
+            log: vec![],
+        };
+        for kv in pairs {
+            let id = store.id(&kv.key);
+            let pair = Pair {
+                key: &kv.key,
+                value: &kv.value,
+                create: kv.create_revision,
+                modified: kv.mod_revision,
+                version: kv.version,
+                lease: kv.lease,
+            };
+            // What was written earlier is known as of the revision of the store only.
+            store.chains[id.index()].push(Entry { revision: kv.mod_revision, pair: Some(pair) });
+            store.live.insert(kv.key.as_slice(), id);
+        }
+        store
+    }
+
+    /// The current revision.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// What is older than this can't be read any more.
+    pub fn compacted(&self) -> Revision {
+        self.compacted
+    }
+
+    pub(super) fn set_compacted(&mut self, revision: Revision) {
+        self.compacted = revision;
+    }
+
+    /// Makes what was written since the last call count as done, at the next revision.
+    pub(super) fn commit(&mut self) {
+        self.revision.0 += 1;
+    }
+
+    /// The number of a key; a new one if it was never named.
+    pub fn id(&mut self, key: &'h Blob) -> KeyId {
+        if let Some(id) = self.ids.get(key.as_slice()) {
+            return *id;
+        }
+        let id = KeyId(u32::try_from(self.names.len()).expect("fewer than 2^32 keys fit in memory"));
+        self.ids.insert(key.as_slice(), id);
+        self.all.insert(key.as_slice(), id);
+        self.names.push(key);
+        self.chains.push(vec![]);
+        id
+    }
+
+    /// The number of a key, if it was ever named.
+    pub fn known(&self, key: &Blob) -> Option<KeyId> {
+        self.ids.get(key.as_slice()).copied()
+    }
+
+    /// The key of that number.
+    pub fn name(&self, id: KeyId) -> &'h Blob {
+        self.names[id.index()]
+    }
+
+    /// How many keys were ever named.
+    pub fn keys(&self) -> usize {
+        self.names.len()
+    }
+
+    /// What is there of a key now.
+    pub fn pair(&self, id: KeyId) -> Option<Pair<'h>> {
+        self.chains[id.index()].last().and_then(|entry| entry.pair)
+    }
+
+    /// The revision that last wrote or deleted a key.
+    pub fn touched(&self, id: KeyId) -> Option<Revision> {
+        self.chains[id.index()].last().map(|entry| entry.revision)
+    }
+
+    /// What was there of a key at a revision.
+    pub fn pair_at(&self, id: KeyId, revision: Revision) -> Option<Pair<'h>> {
+        if revision >= self.revision {
+            return self.pair(id);
+        }
+        let chain = &self.chains[id.index()];
+        let end = chain.partition_point(|entry| entry.revision <= revision);
+        end.checked_sub(1).and_then(|last| chain[last].pair)
+    }
+
+    /// Hands on the numbers of all keys ever named in a range, in order.
+    pub fn named(&self, keys: &KeyRange) -> impl Iterator<Item = KeyId> {
+        self.all.range::<[u8], _>(bounds(keys)).map(|(_, id)| *id)
+    }
+
+    /// Hands on the pairs of a range that are there now, in order.
+    pub fn pairs(&self, keys: &KeyRange) -> impl Iterator<Item = Pair<'h>> {
+        self.live.range::<[u8], _>(bounds(keys)).filter_map(|(_, id)| self.pair(*id))
+    }
+
+    /// Hands on the pairs of a range that were there at a revision, in order.
+    pub fn pairs_at(&self, keys: &KeyRange, revision: Revision) -> impl Iterator<Item = Pair<'h>> {
+        self.named(keys).filter_map(move |id| self.pair_at(id, revision))
+    }
+
+    /// Writes a key at the next revision.
+    pub(super) fn put(&mut self, id: KeyId, key: &'h Blob, value: &'h Blob, lease: LeaseId) {
+        let revision = Revision(self.revision.0 + 1);
+        let (create, version) = match self.pair(id) {
+            Some(pair) => (pair.create, Version(pair.version.0 + 1)),
+            None => {
+                self.live.insert(key.as_slice(), id);
+                (revision, Version(1))
+            }
+        };
+        let pair = Pair { key, value, create, modified: revision, version, lease };
+        self.chains[id.index()].push(Entry { revision, pair: Some(pair) });
+        self.log.push(id);
+    }
+
+    /// Deletes a key that is there, at the next revision.
+    pub(super) fn delete(&mut self, key: &Blob) {
+        let Some(id) = self.known(key) else { return };
+        let revision = Revision(self.revision.0 + 1);
+        self.chains[id.index()].push(Entry { revision, pair: None });
+        self.live.remove(key.as_slice());
+        self.log.push(id);
+    }
+
+    /// How much was written so far: a mark for [`Self::changed_since`].
+    pub fn mark(&self) -> usize {
+        self.log.len()
+    }
+
+    /// The keys that were written since a mark; a key may come twice.
+    pub fn changed_since(&self, mark: usize) -> &[KeyId] {
+        &self.log[mark..]
+    }
+
+    /// Goes back to an earlier revision, which must not lie before the one that the store began with.
+    pub fn go_back(&mut self, revision: Revision) {
+        while let Some(id) = self.log.last().copied() {
+            let chain = &mut self.chains[id.index()];
+            if chain.last().is_none_or(|entry| entry.revision <= revision) {
+                break;
+            }
+            chain.pop();
+            self.log.pop();
+            let name = self.names[id.index()].as_slice();
+            match chain.last() {
+                Some(Entry { pair: Some(_), .. }) => self.live.insert(name, id),
+                _ => self.live.remove(name),
+            };
+        }
+        self.revision = self.revision.min(revision);
+    }
+}
+
+/// A range's bounds. As on the wire, an empty end is none.
+fn bounds(keys: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    let key = keys.key.as_slice();
+    match keys.range_end.as_ref().map(Blob::as_slice) {
+        None | Some([]) => (Bound::Included(key), Bound::Included(key)),
+        Some([0]) => (Bound::Included(key), Bound::Unbounded),
+        // An end before the start covers nothing; the map would not have it.
+        Some(end) if end <= key => (Bound::Included(key), Bound::Excluded(key)),
+        Some(end) => (Bound::Included(key), Bound::Excluded(end)),
+    }
+}
+
+/// Whether a request is about one key.
+pub fn single(keys: &KeyRange) -> bool {
+    keys.range_end.as_ref().is_none_or(|end| end.as_slice().is_empty())
+}
