@@ -18,6 +18,8 @@ pub enum ExitStatus {
     Surroundings = 3,
     /// The cluster can't be reached or did not become healthy in time.
     Unreachable = 4,
+    /// Nothing is broken, but something could not be decided.
+    Undecided = 5,
     /// Interrupted by a signal; what was started has been taken down.
     Interrupted = 130,
 }

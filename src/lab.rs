@@ -3,6 +3,7 @@
 //! knows nothing of processes, files and time.
 
 pub mod built_in;
+pub mod check;
 pub mod cluster;
 pub mod commands;
 pub mod compose;

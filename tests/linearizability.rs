@@ -1,7 +1,5 @@
 //! The linearizability checker against one that tries every order, on small random histories, valid and mutated.
 
-#![expect(clippy::unwrap_used, reason = "helper functions of tests")]
-
 #[path = "histories/exhaustive.rs"]
 mod exhaustive;
 #[path = "histories/mod.rs"]

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use etcd_antithesis::{
     exit::ExitStatus,
     lab::{
+        check,
         error::LabError,
         fault::list::Choice,
         manual,
@@ -108,6 +109,15 @@ enum Command {
         #[arg(long, value_name = "N")]
         timeline: Option<usize>,
     },
+    /// Judge recorded histories: whether all that clients saw is linearizable
+    Check {
+        /// Files, history folders, timelines' and runs' folders; files are judged together, folders each by itself
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Print verdicts and evidence as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Judge files of SDK output, of any project in any language
     Evaluate {
         /// The files that `ANTITHESIS_SDK_LOCAL_OUTPUT` named
@@ -170,6 +180,7 @@ async fn work(arguments: Arguments) -> Result<ExitStatus, LabError> {
         Command::Logs { service, follow } => manual::logs(service.as_deref(), follow).await,
         Command::Template { place, sdk_output } => manual::template(&place, &sdk_output),
         Command::Report { run, timeline } => manual::report(run.as_deref(), timeline),
+        Command::Check { paths, json } => check::run(&paths, json),
         Command::Evaluate { files } => manual::evaluate(&files),
     }
 }

@@ -3,12 +3,12 @@
 //! member's stale reads say about each other, and errors that say nothing of a revision.
 //!
 //! Ordinary checkers search for an order, since they don't know it. etcd tells it: each write that changes something
-//! returns a revision of its own. So, with S_r the state that the writes up to revision r leave, a history without
+//! returns a revision of its own. So, with `S_r` the state that the writes up to revision r leave, a history without
 //! unknown outcomes is linearizable if and only if
 //! - the writes have distinct revisions, which fill the range from the first known state to the last revision seen;
-//! - replaying them in order gives each answer, that of a reader at revision r on S_r;
+//! - replaying them in order gives each answer, that of a reader at revision r on `S_r`;
 //! - no operation returned before another was called and has the greater place, where a write of revision r has
-//!   place 2r and a reader of S_r place 2r + 1.
+//!   place 2r and a reader of `S_r` place 2r + 1.
 //!
 //! A stale (serializable) read takes part in the last rule as the earlier operation only: what it saw had been
 //! written when it returned, but may be old.
@@ -133,7 +133,7 @@ impl<'h> Check<'h, '_> {
         self.figures.gaps = timeline.gaps().len();
         let fillers = match self.replay(&timeline, &leases, steps_at_most) {
             Ok(fillers) => fillers,
-            Err(judged) => return judged,
+            Err(judged) => return *judged,
         };
         if let Some(judged) = self.compactions(&timeline, &fillers) {
             return judged;
@@ -149,7 +149,7 @@ impl<'h> Check<'h, '_> {
         timeline: &Timeline,
         leases: &[crate::types::LeaseId],
         steps_at_most: u64,
-    ) -> Result<Vec<(Revision, Option<u32>)>, Judged> {
+    ) -> Result<Vec<(Revision, Option<u32>)>, Box<Judged>> {
         let mut store = Store::at(timeline.base, self.baseline.pairs.iter().copied());
         let (mut candidates, mut sightings) = (Candidates::default(), Sightings::default());
         if self.figures.gaps > 0 {
@@ -166,15 +166,15 @@ impl<'h> Check<'h, '_> {
         (self.figures.steps, self.figures.backjumps) = (search.effort.steps, search.effort.backjumps);
         match found {
             Found::Explained(fillers) => Ok(fillers),
-            Found::Bound(revision) => Err((
+            Found::Bound(revision) => Err(Box::new((
                 Verdict::Undecided(format!(
                     "the search for the writes behind {} revisions was given up after {} steps; \
                      the history was explained up to revision {revision} of {}",
                     self.figures.gaps, self.figures.steps, timeline.last
                 )),
                 None,
-            )),
-            Found::Unexplained(mismatch) => Err(self.mismatch(&mismatch, timeline)),
+            ))),
+            Found::Unexplained(mismatch) => Err(Box::new(self.mismatch(&mismatch, timeline))),
         }
     }
 
@@ -200,7 +200,9 @@ impl<'h> Check<'h, '_> {
                 _ => None,
             };
             let header = operation.response().map(|response| response.header.revision);
-            header.is_some_and(|header| named.unwrap_or(header).min(header) < base)
+            let role = timeline::answered(operation).map(|(role, _)| role);
+            matches!(role, Some(timeline::Role::Write(revision)) if revision <= base)
+                || header.is_some_and(|header| named.unwrap_or(header).min(header) < base)
         };
         let early = self.operations.iter().filter(early).count();
         if early > 0 {

@@ -5,9 +5,10 @@ use std::io;
 use crate::{
     exit::ExitStatus,
     lab::{
-        cluster::ClusterError, commands::CommandError, compose::ComposeError, etcd_binary::EtcdBinaryError,
-        lint::LintError, local::LocalError, project::ProjectError, sdk_output::SdkOutputError,
-        template::TemplateError, timeline::TimelineError, workspace::WorkspaceError,
+        check::CheckError, cluster::ClusterError, commands::CommandError, compose::ComposeError,
+        etcd_binary::EtcdBinaryError, lint::LintError, local::LocalError, project::ProjectError,
+        sdk_output::SdkOutputError, template::TemplateError, timeline::TimelineError,
+        workspace::WorkspaceError,
     },
     report::error::ReportError,
 };
@@ -33,6 +34,9 @@ pub enum LabError {
     /// What the SDK wrote.
     #[error(transparent)]
     SdkOutput(#[from] SdkOutputError),
+    /// Histories can't be judged.
+    #[error(transparent)]
+    Check(#[from] CheckError),
     /// A template can't be looked at.
     #[error(transparent)]
     Lint(#[from] LintError),
@@ -78,6 +82,7 @@ impl LabError {
         match self {
             Self::Cluster(error) => error.exit_status(),
             Self::Timeline(error) => timeline_status(error),
+            Self::Check(error) => error.exit_status(),
             Self::SdkOutput(error) | Self::Lint(LintError::SdkOutput(error)) => sdk_status(error),
             Self::Etcd(EtcdBinaryError::NotAVersion { .. })
             | Self::WrongOption { .. }

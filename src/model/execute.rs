@@ -95,7 +95,9 @@ impl<'h> Store<'h> {
         if let Request::Txn(txn) = request {
             let holds = txn.compare.iter().all(|compare| self.holds(compare));
             path.push(holds);
-            branch(txn, holds).iter().for_each(|request| self.walk(request, path));
+            for request in branch(txn, holds) {
+                self.walk(request, path);
+            }
         }
     }
 
@@ -311,7 +313,9 @@ impl Reply<'_> {
             (Self::Range(found), Request::Range(range)) => {
                 let mut kvs: Vec<KeyValue> = found.pairs.iter().copied().map(KeyValue::from).collect();
                 if range.keys_only {
-                    kvs.iter_mut().for_each(|kv| kv.value = crate::types::Blob::EMPTY);
+                    for kv in &mut kvs {
+                        kv.value = crate::types::Blob::EMPTY;
+                    }
                 }
                 Answer::Range(RangeAnswer { kvs, more: found.more, count: found.count })
             }

@@ -193,12 +193,11 @@ impl<'h> Store<'h> {
     /// Writes a key at the next revision.
     pub(super) fn put(&mut self, id: KeyId, key: &'h Blob, value: &'h Blob, lease: LeaseId) {
         let revision = Revision(self.revision.0 + 1);
-        let (create, version) = match self.pair(id) {
-            Some(pair) => (pair.create, Version(pair.version.0 + 1)),
-            None => {
-                self.live.insert(key.as_slice(), id);
-                (revision, Version(1))
-            }
+        let (create, version) = if let Some(pair) = self.pair(id) {
+            (pair.create, Version(pair.version.0 + 1))
+        } else {
+            self.live.insert(key.as_slice(), id);
+            (revision, Version(1))
         };
         let pair = Pair { key, value, create, modified: revision, version, lease };
         self.chains[id.index()].push(Entry { revision, pair: Some(pair) });

@@ -158,7 +158,7 @@ impl Maker {
         self.operations.push(Operation {
             id: OperationId(number as u64 + 1),
             process: ProcessId(self.processes[client]),
-            member: format!("etcd{}", client % 3).into(),
+            member: format!("etcd{}", client % 3),
             call: Monotonic(time),
             request,
             returned: None,
@@ -225,7 +225,7 @@ impl Maker {
             let falls = draw < share;
             draw = draw.saturating_sub(share);
             if falls {
-                draw = u32::MAX
+                draw = u32::MAX;
             }
             falls
         };
@@ -233,7 +233,7 @@ impl Maker {
             return self.delete();
         }
         if falls(transactions) {
-            return self.transaction(true);
+            return self.transaction(true, &mut vec![]);
         }
         if falls(ranges) {
             return Request::Range(self.range());
@@ -326,36 +326,42 @@ impl Maker {
         Compare { keys, operator: operators[self.random.gen_range(0..operators.len())], target }
     }
 
-    fn transaction(&mut self, may_nest: bool) -> Request {
+    /// etcd refuses to put a key twice, in nested transactions too.
+    fn transaction(&mut self, may_nest: bool, puts: &mut Vec<Blob>) -> Request {
         let compare = (0..self.random.gen_range(0..3)).map(|_| self.compare()).collect();
-        let mut branch = |put_at_most: u32| {
-            let (mut parts, mut puts) = (vec![], vec![]);
-            for _ in 0..self.random.gen_range(0..3) {
-                match self.random.gen_range(0..10) {
-                    0..5 => {
-                        let Request::Put(mut put) = self.put() else { continue };
-                        put.ignore_value = false;
-                        if puts.len() < put_at_most as usize && !puts.contains(&put.key) {
-                            puts.push(put.key.clone());
-                            parts.push(Request::Put(put));
-                        }
-                    }
-                    5 => parts.push(self.delete()),
-                    6 if may_nest => parts.push(self.transaction(false)),
-                    _ => {
-                        let keys = KeyRange::single(self.key());
-                        parts.push(Request::Range(Range {
-                            keys,
-                            serializable: self.percent(20),
-                            ..Range::default()
-                        }));
+        let outer = puts.clone();
+        let success = self.branch(may_nest, puts);
+        let mut others = outer;
+        let failure = self.branch(may_nest, &mut others);
+        puts.extend(others);
+        Request::Txn(Txn { compare, success, failure })
+    }
+
+    fn branch(&mut self, may_nest: bool, puts: &mut Vec<Blob>) -> Vec<Request> {
+        let mut parts = vec![];
+        for _ in 0..self.random.gen_range(0..3) {
+            match self.random.gen_range(0..10) {
+                0..5 => {
+                    let Request::Put(mut put) = self.put() else { continue };
+                    put.ignore_value = false;
+                    if !puts.contains(&put.key) {
+                        puts.push(put.key.clone());
+                        parts.push(Request::Put(put));
                     }
                 }
+                5 => parts.push(self.delete()),
+                6 if may_nest => parts.push(self.transaction(false, puts)),
+                _ => {
+                    let range = Range {
+                        keys: KeyRange::single(self.key()),
+                        serializable: self.percent(20),
+                        ..Range::default()
+                    };
+                    parts.push(Request::Range(range));
+                }
             }
-            parts
-        };
-        let (success, failure) = (branch(3), branch(1));
-        Request::Txn(Txn { compare, success, failure })
+        }
+        parts
     }
 }
 
@@ -420,7 +426,7 @@ pub fn mutate(generated: &mut Generated, random: &mut StdRng) {
     match random.gen_range(0..9) {
         0 => {
             generated.operations[pick].call.0 =
-                generated.operations[pick].call.0.saturating_sub(random.gen_range(0..20)).max(2)
+                generated.operations[pick].call.0.saturating_sub(random.gen_range(0..20)).max(2);
         }
         1 => shift(&mut generated.operations[pick], random),
         2 => {

@@ -171,7 +171,9 @@ impl Naive {
             kvs.truncate(limit);
         }
         if range.keys_only {
-            kvs.iter_mut().for_each(|kv| kv.value = Blob::EMPTY);
+            for kv in &mut kvs {
+                kv.value = Blob::EMPTY;
+            }
         }
         Ok(RangeAnswer { kvs, more, count })
     }

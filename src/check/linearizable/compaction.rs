@@ -162,10 +162,10 @@ impl Graph {
         let next = self.write(Revision(role.revision().0 + 1), timeline);
         match role {
             Role::Write(revision) if revision > timeline.base => {
-                self.of[index as usize] = own.unwrap_or(index)
+                self.of[index as usize] = own.unwrap_or(index);
             }
             Role::Read(revision) if revision >= timeline.base => {
-                self.edges.extend(own.map(|own| (own, index)))
+                self.edges.extend(own.map(|own| (own, index)));
             }
             Role::Write(_) | Role::Read(_) | Role::Before(_) => {}
         }
@@ -232,22 +232,22 @@ impl Graph {
                 Word::Before(_) => {}
             }
         }
-        let mut last = None;
+        let mut before = None;
         let mut nodes: BTreeMap<Revision, (u32, u32)> = BTreeMap::new();
         for (to, compaction) in &steps {
             let (start, end) = (self.node(), self.node());
             self.edges.push((start, end));
-            self.edges.extend(last.map(|last| (last, start)));
+            self.edges.extend(before.map(|before| (before, start)));
             self.edges.extend(compaction.iter().flat_map(|index| [(start, *index), (*index, end)]));
             // A revision must have come before it is compacted to.
             self.edges.extend(self.write((*to).min(timeline.last), timeline).map(|write| (write, start)));
             nodes.insert(*to, (start, end));
-            last = Some(end);
+            before = Some(end);
         }
         for (index, word) in said {
             match *word {
                 Word::Compacts(_) => {}
-                Word::AtLeast(least) => self.edges.push((nodes[&least].1, self.of[*index as usize])),
+                Word::AtLeast(to) => self.edges.push((nodes[&to].1, self.of[*index as usize])),
                 Word::AtMost(most) => {
                     self.edges.push((self.of[*index as usize], nodes[&Revision(most.0 + 1)].0));
                 }

@@ -74,7 +74,7 @@ pub(super) fn describe(histories: &[History], index: u32) -> Option<Described> {
         return Some(Described {
             operation: format!("{file}#{}", operation.id),
             process: operation.process.to_string(),
-            member: operation.member.to_string(),
+            member: operation.member.clone(),
             call: operation.call,
             returned: operation.returned.as_ref().map(|(returned, _)| *returned),
             request: request(&operation.request),

@@ -188,15 +188,28 @@ impl<'h> Sightings<'h> {
     /// Whatever pair is in an answer tells what its revisions wrote.
     fn pin(&mut self, answer: &'h Answer, timeline: &Timeline, store: &mut Store<'h>) {
         match answer {
-            Answer::Range(answer) => answer.kvs.iter().for_each(|kv| self.pin_pair(kv, timeline, store)),
-            Answer::Put { prev_kv } => prev_kv.iter().for_each(|kv| self.pin_pair(kv, timeline, store)),
+            Answer::Range(answer) => self.pin_pairs(&answer.kvs, timeline, store),
+            Answer::Put { prev_kv } => self.pin_pairs(prev_kv, timeline, store),
             Answer::DeleteRange { prev_kvs, .. } => {
-                prev_kvs.iter().for_each(|kv| self.pin_pair(kv, timeline, store));
+                self.pin_pairs(prev_kvs, timeline, store);
             }
             Answer::Txn { answers, .. } => {
-                answers.iter().for_each(|answer| self.pin(answer, timeline, store));
+                for answer in answers {
+                    self.pin(answer, timeline, store);
+                }
             }
             Answer::Compact {} => {}
+        }
+    }
+
+    fn pin_pairs(
+        &mut self,
+        kvs: impl IntoIterator<Item = &'h KeyValue>,
+        timeline: &Timeline,
+        store: &mut Store<'h>,
+    ) {
+        for kv in kvs {
+            self.pin_pair(kv, timeline, store);
         }
     }
 

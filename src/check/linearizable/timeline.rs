@@ -55,7 +55,7 @@ pub(super) fn role(request: &Request, response: &Response) -> Role {
     let revision = response.header.revision;
     match (request, &response.answer) {
         (Request::Compact(_), Answer::Compact {}) => Role::Before(revision),
-        (_, answer) if changes(answer) => Role::Write(revision),
+        (request, answer) if changes(answer) && request.can_write() => Role::Write(revision),
         _ => Role::Read(revision),
     }
 }

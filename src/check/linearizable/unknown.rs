@@ -224,7 +224,7 @@ pub(super) fn decides<'h>(request: &'h Request, each: &mut impl FnMut(&'h KeyRan
 }
 
 /// All leases that recorded puts attach keys to.
-pub(super) fn leases<'h>(operations: &[&'h Operation]) -> Vec<LeaseId> {
+pub(super) fn leases(operations: &[&Operation]) -> Vec<LeaseId> {
     fn walk(request: &Request, leases: &mut Vec<LeaseId>) {
         match request {
             Request::Put(put) if put.lease != LeaseId(0) => leases.push(put.lease),
@@ -233,7 +233,9 @@ pub(super) fn leases<'h>(operations: &[&'h Operation]) -> Vec<LeaseId> {
         }
     }
     let mut leases = vec![];
-    operations.iter().for_each(|operation: &&'h Operation| walk(&operation.request, &mut leases));
+    for operation in operations {
+        walk(&operation.request, &mut leases);
+    }
     leases.sort_unstable();
     leases.dedup();
     leases
