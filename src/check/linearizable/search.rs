@@ -52,6 +52,9 @@ pub(super) struct Effort {
     pub backjumps: u64,
 }
 
+/// How soon something is needed: its class, and the revision by which it must be there.
+type Urgency = (u8, Revision);
+
 /// The gaps that explain a conflict, by number.
 type Blame = BTreeSet<usize>;
 
@@ -61,6 +64,9 @@ struct Frame {
     next: usize,
     chosen: Option<u32>,
     blame: Blame,
+    /// The options that could not have filled the gap; whom that is to be blamed on is found out only when no
+    /// option is left, which is rare.
+    rejected: Vec<u32>,
     /// The only key that any option is about, if there is one.
     only: Option<KeyId>,
 }
@@ -243,9 +249,9 @@ impl<'h, 't> Search<'h, 't> {
                     }
                     return true;
                 }
-                Err(blame) => {
+                Err(_) => {
                     self.store.go_back(Revision(gap.0 - 1));
-                    self.frames[number].blame.extend(blame.range(..number));
+                    self.frames[number].rejected.push(option);
                 }
             }
         }
@@ -254,7 +260,13 @@ impl<'h, 't> Search<'h, 't> {
     /// No option of the last gap is left: what it blames.
     fn give_up(&mut self) -> Blame {
         let gap = self.gaps[self.frames.len() - 1];
-        let frame = self.frames.pop().expect("a gap was opened");
+        let mut frame = self.frames.pop().expect("a gap was opened");
+        for option in std::mem::take(&mut frame.rejected) {
+            if let Err(changed) = self.try_candidate(option, gap) {
+                self.store.go_back(Revision(gap.0 - 1));
+                self.blame_rejection(option, gap, &changed, &mut frame.blame);
+            }
+        }
         if self.deepest.as_ref().is_none_or(|deepest| gap > deepest.revision) {
             let key = self.sightings.pins(gap).first().map(|pin| self.store.name(pin.key));
             let expected = "a write: somebody saw this revision or a later one".to_owned();
@@ -295,8 +307,8 @@ impl<'h, 't> Search<'h, 't> {
         }
     }
 
-    /// Does what a candidate does, unless it can't have filled the gap.
-    fn try_candidate(&mut self, option: u32, gap: Revision) -> Result<(), Blame> {
+    /// Does what a candidate does. If it can't have filled the gap, the keys that it changed.
+    fn try_candidate(&mut self, option: u32, gap: Revision) -> Result<(), Vec<KeyId>> {
         let candidate = self.candidates.all[option as usize];
         let mark = self.store.mark();
         let done = match (candidate.kind, candidate.operation) {
@@ -307,27 +319,32 @@ impl<'h, 't> Search<'h, 't> {
             (_, Some((_, request))) => self.store.execute(request).map(|_| ()),
             (_, None) => Ok(()),
         };
-        let changed = self.store.changed_since(mark).to_vec();
-        if done.is_err() || changed.is_empty() {
-            return Err(self.decided_by(option, gap));
-        }
-        let fits = changed.iter().all(|key| self.fits(*key, gap))
+        let changed = self.store.changed_since(mark);
+        let fits = done.is_ok()
+            && !changed.is_empty()
+            && changed.iter().all(|key| self.fits(*key, gap))
             && self.sightings.pins(gap).iter().all(|pin| {
                 let pair = self.store.pair(pin.key);
                 changed.contains(&pin.key)
                     && pair.is_some_and(|pair| pin.value.is_none_or(|value| value == pair.value))
             });
-        if fits {
-            return Ok(());
+        if fits { Ok(()) } else { Err(changed.to_vec()) }
+    }
+
+    /// Blames the gaps without which a candidate might have filled a gap.
+    fn blame_rejection(&self, option: u32, gap: Revision, changed: &[KeyId], blame: &mut Blame) {
+        let candidate = self.candidates.all[option as usize];
+        let plain = matches!(candidate.kind, Kind::Put(_));
+        let deletes = matches!(candidate.operation, Some((_, Request::DeleteRange(_))));
+        if deletes && changed.iter().any(|key| self.sightings.untouched(*key, gap)) {
+            return;
         }
-        let mut blame = self.decided_by(option, gap);
+        self.decided_by(option, gap, blame);
         for key in changed {
-            let plain = matches!(candidate.kind, Kind::Put(_));
-            if !(plain && self.sightings.untouched(key, gap)) {
-                self.blame_key(key, Revision(gap.0 - 1), &mut blame);
+            if !(plain && self.sightings.untouched(*key, gap)) {
+                self.blame_key(*key, Revision(gap.0 - 1), blame);
             }
         }
-        Err(blame)
     }
 
     /// Whether what was seen of a key next can follow from what a gap left of it.
@@ -353,19 +370,17 @@ impl<'h, 't> Search<'h, 't> {
     }
 
     /// The gaps on which it depends what a candidate does at a gap.
-    fn decided_by(&self, option: u32, gap: Revision) -> Blame {
-        let mut blame = Blame::new();
+    fn decided_by(&self, option: u32, gap: Revision, blame: &mut Blame) {
         let candidate = self.candidates.all[option as usize];
         let before = Revision(gap.0 - 1);
         match (candidate.kind, candidate.operation) {
             (Kind::Put(_), _) => {}
             (Kind::LeaseEnd(_), _) | (_, None) => blame.extend(0..self.number_of(gap)),
             (_, Some((_, request))) => {
-                decides(request, &mut |keys| self.blame_keys(keys, before, &mut blame));
-                self.blame_puts(request, before, &mut blame);
+                decides(request, &mut |keys| self.blame_keys(keys, before, blame));
+                self.blame_puts(request, before, blame);
             }
         }
-        blame
     }
 
     fn blame_puts(&self, request: &Request, at: Revision, blame: &mut Blame) {
@@ -470,7 +485,14 @@ impl<'h, 't> Search<'h, 't> {
     }
 
     fn frame(&self, gap: Revision) -> Frame {
-        let mut frame = Frame { options: vec![], next: 0, chosen: None, blame: Blame::new(), only: None };
+        let mut frame = Frame {
+            options: vec![],
+            next: 0,
+            chosen: None,
+            blame: Blame::new(),
+            rejected: vec![],
+            only: None,
+        };
         let pins = self.sightings.pins(gap);
         if let Some((key, value)) = pins.iter().find_map(|pin| Some((pin.key, pin.value?))) {
             for list in self.candidates.putting(key, value) {
@@ -483,20 +505,26 @@ impl<'h, 't> Search<'h, 't> {
             self.add(self.candidates.points(pin.key), gap, true, &mut frame);
             self.add(&self.candidates.wide, gap, true, &mut frame);
         } else {
-            let mut keys: Vec<_> =
-                self.candidates.active.iter().filter_map(|key| self.urgency(*key, gap)).collect();
-            keys.sort_unstable();
-            for (_, key) in keys {
-                self.add(self.candidates.points(key), gap, true, &mut frame);
+            let mut lists: Vec<(Urgency, &[u32])> = vec![];
+            for key in &self.candidates.active {
+                lists.extend(self.urgency(*key, gap).map(|urgency| (urgency, self.candidates.points(*key))));
             }
-            self.add(&self.candidates.wide, gap, true, &mut frame);
+            for wide in
+                self.candidates.called_by(&self.candidates.wide, self.timeline.deadline(gap)).chunks(1)
+            {
+                lists.extend(self.urgency_of_wide(wide[0], gap).map(|urgency| (urgency, wide)));
+            }
+            lists.sort_by_key(|(urgency, _)| *urgency);
+            for (_, list) in lists {
+                self.add(list, gap, true, &mut frame);
+            }
         }
         frame
     }
 
     /// How soon a key needs a write that only a gap can have made, the most urgent first; none if this gap can't
     /// have written it.
-    fn urgency(&self, key: KeyId, gap: Revision) -> Option<((u8, Revision), KeyId)> {
+    fn urgency(&self, key: KeyId, gap: Revision) -> Option<Urgency> {
         let there = self.store.pair(key);
         let never = Revision(i64::MAX);
         let urgency = match (self.sightings.next(key, gap), there) {
@@ -521,7 +549,30 @@ impl<'h, 't> Search<'h, 't> {
                 Seen::Absent | Seen::Deleted => (3, next.at),
             },
         };
-        Some((urgency, key))
+        Some(urgency)
+    }
+
+    /// The same for a candidate about several keys: a delete is as urgent as the key that is seen to be gone first.
+    /// It is out of the question if a key is seen later as it was before: then the key was there to be deleted, and
+    /// was not, in every explanation.
+    fn urgency_of_wide(&self, number: u32, gap: Revision) -> Option<Urgency> {
+        let last = (5, Revision(i64::MAX));
+        let Some((_, Request::DeleteRange(delete))) = self.candidates.all[number as usize].operation else {
+            return Some(last);
+        };
+        let mut urgency = last;
+        for pair in self.store.pairs(&delete.keys).take(KEYS_AT_MOST) {
+            let next = self.store.known(pair.key).and_then(|key| self.sightings.next(key, gap));
+            match next.map(|sighting| (sighting.seen, sighting.at)) {
+                Some((Seen::Absent, at)) => urgency = urgency.min((1, at)),
+                Some((Seen::Pair(kv) | Seen::Key(kv), _)) if kv.mod_revision < gap => return None,
+                Some((Seen::Pair(kv) | Seen::Key(kv), _)) if kv.create_revision > gap => {
+                    urgency = urgency.min((1, kv.create_revision));
+                }
+                _ => {}
+            }
+        }
+        Some(urgency)
     }
 
     /// Adds the candidates of a list as options. Of puts to one key whose value nobody sees, and of deletes of one

@@ -2,7 +2,7 @@
 //! key, what was seen of it when, how often it was certainly put, and for each gap what it must have written. All
 //! of that holds in every explanation of a history, so it prunes a search without making it wrong.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{agree::read_at, timeline::Timeline};
 use crate::{
@@ -178,8 +178,9 @@ impl<'h> Sightings<'h> {
         if named.len() > ABSENT_AT_MOST {
             return;
         }
+        let there: HashSet<&Blob> = but.iter().map(|kv| &kv.key).collect();
         for key in named {
-            if !but.iter().any(|kv| kv.key == *store.name(key)) {
+            if !there.contains(store.name(key)) {
                 self.saw(key, at, gone);
             }
         }
