@@ -15,7 +15,7 @@
 //!
 //! A revision that no answered write has is a gap. It is filled by one write of unknown fate that was called before
 //! anybody saw the revision or a later one, or by a lease's end. Which fills which is searched for
-//! ([`search`]), with a bound: beyond it the verdict is undecided, never wrong. A write of unknown fate that is
+//! (`search.rs`), with a bound: beyond it the verdict is undecided, never wrong. A write of unknown fate that is
 //! left over may never have happened.
 
 mod agree;

@@ -241,19 +241,16 @@ impl<'h, 't> Search<'h, 't> {
             let Some(option) = frame.options.get(frame.next).copied() else { return false };
             frame.next += 1;
             self.effort.steps += 1;
-            match self.try_candidate(option, gap) {
-                Ok(()) => {
-                    self.frames[number].chosen = Some(option);
-                    if !matches!(self.candidates.all[option as usize].kind, Kind::LeaseEnd(_)) {
-                        self.users[option as usize] = Some(number);
-                    }
-                    return true;
-                }
-                Err(_) => {
-                    self.store.go_back(Revision(gap.0 - 1));
-                    self.frames[number].rejected.push(option);
-                }
+            if self.try_candidate(option, gap).is_err() {
+                self.store.go_back(Revision(gap.0 - 1));
+                self.frames[number].rejected.push(option);
+                continue;
             }
+            self.frames[number].chosen = Some(option);
+            if !matches!(self.candidates.all[option as usize].kind, Kind::LeaseEnd(_)) {
+                self.users[option as usize] = Some(number);
+            }
+            return true;
         }
     }
 
