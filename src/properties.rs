@@ -388,6 +388,14 @@ sometimes! {
     /// The recovery check compared hashes.
     hashes_compared, "Content hashes of all members were compared at one revision"
 }
+always! {
+    /// One order of all recorded operations explains every answer and contradicts no clock.
+    operations_are_linearizable, "All recorded operations are linearizable"
+}
+sometimes! {
+    /// The check of the order decided something.
+    order_checked, "The order of recorded operations was checked"
+}
 sometimes! {
     /// Answers told of another leader, or of a later term, than those before.
     leader_changed, "The leader changes while drivers run"

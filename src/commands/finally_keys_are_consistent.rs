@@ -1,5 +1,5 @@
 //! After every command has completed: reads the whole store through each member and holds it against all that was
-//! recorded. Runs alone, with faults off.
+//! recorded, then asks whether one order explains everything recorded. Runs alone, with faults off.
 
 use std::{
     sync::Arc,
@@ -11,7 +11,10 @@ use super::{
     whole_store::{self, Unread},
 };
 use crate::{
-    check::final_state::{self, Contents},
+    check::{
+        final_state::{self, Contents},
+        linearizable::{self, Figures},
+    },
     exit::ExitStatus,
     history::reader,
     properties,
@@ -42,7 +45,18 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
     let mut evidence = vec![];
     settle(state.acknowledged, properties::acknowledged_writes_are_kept, &mut evidence);
     settle(state.attempted, properties::nothing_is_made_up, &mut evidence);
+    check_order(&session, &mut evidence)?;
     Ok(verdict(&evidence))
+}
+
+/// The reads of this very command are part of it.
+fn check_order(session: &Session, evidence: &mut Vec<String>) -> Result<(), SessionError> {
+    let found = linearizable::check(&reader::read_folder(session.folder())?);
+    let Figures { operations, unknown_writes, gaps, .. } = found.figures;
+    println!("looked for an order of {operations} operations, {unknown_writes} unknown writes, {gaps} gaps");
+    properties::order_checked(!matches!(found.verdict, Verdict::Undecided(_)));
+    settle(found.verdict, properties::operations_are_linearizable, evidence);
+    Ok(())
 }
 
 /// Asserts a verdict, unless it is undecided, and collects what speaks against the cluster.
