@@ -245,3 +245,15 @@ fn a_file_that_is_no_sdk_output_is_named_with_its_line() {
     assert!(text(&output.stderr).contains("bad.jsonl:2"), "{}", text(&output.stderr));
     assert_eq!(evaluate(&[&folder.path().join("none.jsonl")]).status.code(), Some(2));
 }
+
+#[test]
+fn a_template_is_linted_without_a_cluster() {
+    let place =
+        place(&[("serial_driver_x", "echo antithesis_setup".to_owned()), ("unknown_y", "true".to_owned())]);
+    let output = place.run(&["template", "v1"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: v1: main/unknown_y has an unknown prefix"), "{said}");
+    assert!(said.contains("warning: v1: main/serial_driver_x seems to emit setup-complete"), "{said}");
+    assert!(said.ends_with("0 commands, 1 errors, 1 warnings\n"), "{said}");
+}
