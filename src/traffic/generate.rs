@@ -68,10 +68,10 @@ impl Plan {
         let often = || *random::choice(&[0.0, 0.02, 0.3, 0.95]);
         let rarely = || *random::choice(&[0.0, 0.0, 0.02, 0.1]);
         Self {
-            writes: random::between(1, *random::choice(&[100, 2_000, 20_000])),
+            writes: random::between(1, *random::choice(&[100, 5_000, 20_000])),
             budget: Duration::from_secs(*random::choice(&[2, 5, 10])),
-            workers: *random::choice(&[1, 4, 12, 32]),
-            deadline: Duration::from_millis(*random::choice(&[1000, 2000, 5000])),
+            workers: *random::choice(&[1, 8, 16, 32]),
+            deadline: Duration::from_millis(*random::choice(&[300, 1_000, 3_000])),
             overwrite: often(),
             delete: *random::choice(&[0.0, 0.1, 0.3]),
             empty: rarely(),
