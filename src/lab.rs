@@ -17,6 +17,7 @@ pub mod fault;
 pub mod judge;
 pub mod lint;
 pub mod local;
+pub mod log_tail;
 pub mod manual;
 pub mod not_ready;
 pub mod observer;

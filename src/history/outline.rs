@@ -1,16 +1,15 @@
 //! A history without its contents: when each operation was called, when it returned and with which sort of
 //! outcome. In goes a file, out come outlines, several times as fast as whole records. It judges nothing.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io::{BufRead, BufReader},
-    path::Path,
-};
+use std::{collections::HashMap, fs::File, io::BufReader, path::Path};
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{HistoryError, record::FORMAT_VERSION};
+use super::{
+    HistoryError,
+    reader::{WrongLine, each_line},
+    record::FORMAT_VERSION,
+};
 use crate::types::Monotonic;
 
 /// The sort of an outcome.
@@ -64,35 +63,24 @@ impl Outcome {
 /// The operations of one file in order of call; a torn last line is dropped.
 pub fn read_file(path: &Path) -> Result<Vec<Outline>, HistoryError> {
     let file = File::open(path).map_err(HistoryError::io("read", path))?;
-    let mut lines = BufReader::with_capacity(1 << 16, file);
-    let (mut outlines, mut open, mut line) = (Vec::new(), HashMap::new(), Vec::new());
-    for number in 1.. {
-        line.clear();
-        lines.read_until(b'\n', &mut line).map_err(HistoryError::io("read", path))?;
-        if line.pop() != Some(b'\n') {
-            break;
-        }
-        match serde_json::from_slice(&line) {
-            Ok(Line::History { format_version: FORMAT_VERSION }) => {}
-            Ok(Line::History { format_version: found }) => {
-                return Err(HistoryError::Version { path: path.to_owned(), found });
-            }
-            Ok(Line::Call { operation, time }) => {
+    let (mut outlines, mut open) = (Vec::new(), HashMap::new());
+    each_line(path, BufReader::with_capacity(1 << 16, file), |line| {
+        match serde_json::from_slice(line)? {
+            Line::History { format_version: FORMAT_VERSION } => {}
+            Line::History { format_version } => return Err(WrongLine::Version(format_version)),
+            Line::Call { operation, time } => {
                 open.insert(operation, outlines.len());
                 outlines.push(Outline { call: Monotonic(time), returned: None, fate: Fate::Unknown });
             }
-            Ok(Line::Return { operation, time, outcome }) => {
+            Line::Return { operation, time, outcome } => {
                 if let Some(index) = open.remove(&operation) {
                     let outline: &mut Outline = &mut outlines[index];
                     (outline.returned, outline.fate) = (Some(Monotonic(time)), outcome.fate());
                 }
             }
-            Err(error) => {
-                let detail = error.to_string();
-                return Err(HistoryError::Malformed { path: path.to_owned(), line: number, detail });
-            }
         }
-    }
+        Ok(())
+    })?;
     Ok(outlines)
 }
 

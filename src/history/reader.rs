@@ -2,14 +2,12 @@
 //! program leaves and is dropped; any other line that is no record is an error that names file and line.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::{self, File},
     io::{BufRead, BufReader},
     ops::AddAssign,
     path::{Path, PathBuf},
 };
-
-use serde::{Deserialize, Serialize};
 
 use super::{
     HistoryError,
@@ -93,20 +91,36 @@ pub fn read_file(path: &Path) -> Result<Option<History>, HistoryError> {
 
 fn read_lines(path: &Path, lines: impl BufRead) -> Result<Option<History>, HistoryError> {
     let mut history: Option<History> = None;
-    let mut open = HashMap::new();
-    each_record(path, lines, |record| match (&mut history, record) {
-        (None, Record::History(preamble)) => {
-            history = Some(History { path: path.to_owned(), preamble, operations: vec![] });
-            Ok(())
+    let mut open = Open::default();
+    each_record(path, lines, |record| {
+        match (record, &mut history) {
+            (Record::History(preamble), _) => {
+                history = Some(History { path: path.to_owned(), preamble, operations: vec![] });
+            }
+            (Record::Call(call), Some(history)) => {
+                open.call(call.operation, history.operations.len())?;
+                history.operations.push(Operation {
+                    id: call.operation,
+                    process: call.process,
+                    member: call.member.into_owned(),
+                    call: call.time,
+                    request: call.request.into_owned(),
+                    returned: None,
+                });
+            }
+            (Record::Return(returned), Some(history)) => {
+                let position = open.returned(returned.operation)?;
+                history.operations[position].returned = Some((returned.time, returned.outcome.into_owned()));
+            }
+            (_, None) => {}
         }
-        (None, _) => Err("the first line must tell who recorded".to_owned()),
-        (Some(history), record) => take(history, &mut open, record),
+        Ok(())
     })?;
     Ok(history)
 }
 
 /// How many operations of each sort a history has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Answered.
     pub ok: u64,
@@ -134,20 +148,13 @@ impl AddAssign for Counts {
 /// Reads a file to its end without keeping it: its counts, or what is wrong with it.
 pub fn count_file(path: &Path) -> Result<Counts, HistoryError> {
     let file = File::open(path).map_err(HistoryError::io("read", path))?;
-    let (mut counts, mut open, mut begun) = (Counts::default(), HashSet::new(), false);
+    let (mut counts, mut open) = (Counts::default(), Open::default());
     each_record(path, BufReader::with_capacity(1 << 16, file), |record| {
         match record {
-            Record::History(_) if begun => return Err("only the first line tells who recorded".to_owned()),
-            Record::History(_) => begun = true,
-            _ if !begun => return Err("the first line must tell who recorded".to_owned()),
-            Record::Call(call) if !open.insert(call.operation) => {
-                return Err(format!("operation {} is called twice", call.operation));
-            }
-            Record::Call(_) => {}
+            Record::History(_) => {}
+            Record::Call(call) => open.call(call.operation, ())?,
             Record::Return(returned) => {
-                if !open.remove(&returned.operation) {
-                    return Err(format!("operation {} returns without a call", returned.operation));
-                }
+                open.returned(returned.operation)?;
                 match *returned.outcome {
                     Outcome::Ok(_) => counts.ok += 1,
                     Outcome::DidNotHappen(_) => counts.did_not_happen += 1,
@@ -157,15 +164,81 @@ pub fn count_file(path: &Path) -> Result<Counts, HistoryError> {
         }
         Ok(())
     })?;
-    counts.unknown += open.len() as u64;
+    counts.unknown += open.0.len() as u64;
     Ok(counts)
 }
 
-/// Hands on each record of the file's whole lines, in order.
+/// Calls that have not returned, each with what is kept of it.
+struct Open<T>(HashMap<OperationId, T>);
+
+impl<T> Default for Open<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T> Open<T> {
+    fn call(&mut self, operation: OperationId, kept: T) -> Result<(), String> {
+        match self.0.insert(operation, kept) {
+            Some(_) => Err(format!("operation {operation} is called twice")),
+            None => Ok(()),
+        }
+    }
+
+    fn returned(&mut self, operation: OperationId) -> Result<T, String> {
+        self.0.remove(&operation).ok_or_else(|| format!("operation {operation} returns without a call"))
+    }
+}
+
+/// Hands on each record of the file's whole lines, in order: the preamble first, and no other.
 fn each_record(
     path: &Path,
-    mut lines: impl BufRead,
+    lines: impl BufRead,
     mut on_record: impl FnMut(Record<'_>) -> Result<(), String>,
+) -> Result<(), HistoryError> {
+    let mut begun = false;
+    each_line(path, lines, |line| {
+        let record = serde_json::from_slice(line)?;
+        match (&record, begun) {
+            (Record::History(preamble), _) if preamble.format_version != FORMAT_VERSION => {
+                return Err(WrongLine::Version(preamble.format_version));
+            }
+            (Record::History(_), true) => {
+                return Err("only the first line tells who recorded".to_owned().into());
+            }
+            (Record::Call(_) | Record::Return(_), false) => {
+                return Err("the first line must tell who recorded".to_owned().into());
+            }
+            _ => begun = true,
+        }
+        Ok(on_record(record)?)
+    })
+}
+
+/// Why a line is none of a history.
+pub(super) enum WrongLine {
+    Malformed(String),
+    /// It is of this other version of the format.
+    Version(u32),
+}
+
+impl From<String> for WrongLine {
+    fn from(detail: String) -> Self {
+        Self::Malformed(detail)
+    }
+}
+
+impl From<serde_json::Error> for WrongLine {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+/// Hands on each whole line without its end; what a killed program left of its last one is dropped.
+pub(super) fn each_line(
+    path: &Path,
+    mut lines: impl BufRead,
+    mut on_line: impl FnMut(&[u8]) -> Result<(), WrongLine>,
 ) -> Result<(), HistoryError> {
     let mut line = Vec::new();
     for number in 1.. {
@@ -174,49 +247,14 @@ fn each_record(
         if line.pop() != Some(b'\n') {
             break;
         }
-        let malformed =
-            |detail: String| HistoryError::Malformed { path: path.to_owned(), line: number, detail };
-        let record = serde_json::from_slice(&line).map_err(|error| malformed(error.to_string()))?;
-        if let Record::History(Preamble { format_version, .. }) = record
-            && format_version != FORMAT_VERSION
-        {
-            return Err(HistoryError::Version { path: path.to_owned(), found: format_version });
-        }
-        on_record(record).map_err(malformed)?;
+        on_line(&line).map_err(|wrong| match wrong {
+            WrongLine::Malformed(detail) => {
+                HistoryError::Malformed { path: path.to_owned(), line: number, detail }
+            }
+            WrongLine::Version(found) => HistoryError::Version { path: path.to_owned(), found },
+        })?;
     }
     Ok(())
-}
-
-/// Takes one record; `open` has the position of each call without return.
-fn take(
-    history: &mut History,
-    open: &mut HashMap<OperationId, usize>,
-    record: Record<'_>,
-) -> Result<(), String> {
-    match record {
-        Record::History(_) => Err("only the first line tells who recorded".to_owned()),
-        Record::Call(call) => {
-            if open.insert(call.operation, history.operations.len()).is_some() {
-                return Err(format!("operation {} is called twice", call.operation));
-            }
-            history.operations.push(Operation {
-                id: call.operation,
-                process: call.process,
-                member: call.member.into_owned(),
-                call: call.time,
-                request: call.request.into_owned(),
-                returned: None,
-            });
-            Ok(())
-        }
-        Record::Return(returned) => {
-            let position = open
-                .remove(&returned.operation)
-                .ok_or_else(|| format!("operation {} returns without a call", returned.operation))?;
-            history.operations[position].returned = Some((returned.time, returned.outcome.into_owned()));
-            Ok(())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,16 @@
 //! The properties that the platform judges by itself, from what the lab saw: exit codes, setup-complete,
 //! members that stopped. Takes runs of commands and counts, gives properties; it runs nothing.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read, Seek, SeekFrom},
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use serde_json::{Value, json};
 
 use crate::{
-    lab::{commands::CommandRun, docker::last_lines, evaluate::Histories, events::End, timeline::Ran},
-    report::property::{Evidence, Kind, Outcome, Property},
+    lab::{commands::CommandRun, docker::last_lines, evaluate::Histories, log_tail::log_tail, timeline::Ran},
+    report::{
+        load::events::End,
+        property::{Evidence, Kind, Outcome, Property},
+    },
 };
 
 /// As much of a log's end as surely holds the reason of an end.
@@ -180,12 +178,7 @@ fn none_stopped(stopped: &[Stopped]) -> Property {
 
 /// The lines of the log at `path` from the last that tells why a process ends, or else its last lines.
 pub fn last_words(path: &Path) -> io::Result<Vec<String>> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
+    let text = log_tail(path, LOG_TAIL_BYTES)?;
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let tells = |line: &&str| LAST_WORDS.iter().any(|words| line.contains(words));
     let from = lines.iter().rposition(tells).unwrap_or(lines.len().saturating_sub(LOG_LINES));

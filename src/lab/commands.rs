@@ -13,11 +13,14 @@ use std::{
 
 use tokio::{task::JoinSet, time};
 
-use crate::lab::{
-    cluster::{Cluster, ClusterError, RunningCommand, Started},
-    events::{End, Event, EventLog},
-    template::{Role, TestCommand},
-    workspace::{TimelineFolder, WorkspaceError, failed},
+use crate::{
+    lab::{
+        cluster::{Cluster, ClusterError, RunningCommand, Started},
+        events::{Event, EventLog},
+        template::{Role, TestCommand},
+        workspace::{TimelineFolder, WorkspaceError, failed},
+    },
+    report::load::events::End,
 };
 
 /// A command does bounded work. This is far beyond it, so that a busy machine's slowness is no failure.

@@ -11,13 +11,15 @@ use crate::{
     history::reader::{self, Counts as Operations},
     lab::{
         built_in::{self, SetupCount, Stopped},
-        events::End,
         judge::{Judge, Occasion},
         sdk_output::{self, Line, SdkOutputError},
         timeline::Ran,
         workspace::TimelineFolder,
     },
-    report::property::{Counts, Property},
+    report::{
+        load::events::End,
+        property::{Counts, Property},
+    },
 };
 
 /// The services' file, in the SDK folder of a timeline.
@@ -130,11 +132,6 @@ impl<'a> Evaluation<'a> {
     /// The timelines in which something was seen that must not be.
     pub fn failing(&self) -> &BTreeSet<usize> {
         &self.failing
-    }
-
-    /// How many operations were recorded.
-    pub fn operations(&self) -> Operations {
-        self.histories.operations
     }
 
     /// The verdicts so far, built-in properties among them.

@@ -12,21 +12,8 @@ use crate::{
         template::{Role, TestCommand},
         workspace::{RunFolder, WorkspaceError, failed},
     },
+    report::load::events::End,
 };
-
-/// How a command's run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum End {
-    /// By itself, with this exit code.
-    Exited(i32),
-    /// By a signal that the lab did not send.
-    Signalled(i32),
-    /// By the lab, because an `eventually_` command began or the run was interrupted.
-    Stopped,
-    /// By the lab, since it ran past the bound.
-    TimedOut,
-}
 
 /// What can happen.
 #[derive(Debug, Serialize)]

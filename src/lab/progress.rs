@@ -3,14 +3,15 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fs::File,
     future::Future,
-    io::{IsTerminal, Read, Seek, SeekFrom, stderr},
+    io::{IsTerminal, stderr},
     path::Path,
     time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::lab::log_tail::log_tail;
 
 const TICK: Duration = Duration::from_millis(120);
 /// How often a sign of life is printed where there is no terminal.
@@ -111,12 +112,7 @@ impl Progress {
 }
 
 fn last_line(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES))).ok()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
+    let text = log_tail(path, LOG_TAIL_BYTES).ok()?;
     let line = text.split(['\n', '\r']).map(str::trim).rfind(|line| !line.is_empty())?;
     Some(line.chars().filter(|c| !c.is_control()).collect())
 }

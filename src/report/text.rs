@@ -34,14 +34,8 @@ pub fn verdict_table(properties: &[Property], width: u16, colour: Colour) -> Str
     if width < MIN_WIDTH {
         return paragraphs(&sorted, &Counts::of(properties), width, colour);
     }
-    let mut table = Table::new();
-    table
-        .load_preset(presets::NOTHING)
-        .set_style(TableComponent::HeaderLines, '─')
-        .set_style(TableComponent::MiddleHeaderIntersections, '─')
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(width)
-        .set_header(["property", "kind", "verdict", "first evidence"]);
+    let mut table = plain_table(width);
+    table.set_header(["property", "kind", "verdict", "first evidence"]);
     match colour {
         Colour::On => table.enforce_styling(),
         Colour::Off => table.force_no_tty(),
@@ -57,6 +51,18 @@ pub fn verdict_table(properties: &[Property], width: u16, colour: Colour) -> Str
         }
     }
     format!("{}\n{}", table.trim_fmt(), Counts::of(properties))
+}
+
+/// A table that fits in `width` columns, with a line under its header and no other.
+pub fn plain_table(width: u16) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_style(TableComponent::HeaderLines, '─')
+        .set_style(TableComponent::MiddleHeaderIntersections, '─')
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width);
+    table
 }
 
 fn row(property: &Property, colour: Colour) -> [Cell; 4] {

@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, str::FromStr};
 
-use comfy_table::{ContentArrangement, Table, TableComponent, presets};
 use rustix::process::geteuid;
 
 use super::{
@@ -12,6 +11,7 @@ use super::{
     kind::Kind,
     profile::{Profile, ProfileError},
 };
+use crate::report::text::plain_table;
 
 /// What `--faults` asks for.
 #[derive(Debug, Clone)]
@@ -65,14 +65,8 @@ pub fn of_processes() -> Vec<(Ability, String)> {
 
 /// All kinds with their weights, and which of them lack something: each list with the words that say where.
 pub fn table(lacking: &[(&str, Vec<(Ability, String)>)], width: u16) -> String {
-    let mut table = Table::new();
-    table
-        .load_preset(presets::NOTHING)
-        .set_style(TableComponent::HeaderLines, '─')
-        .set_style(TableComponent::MiddleHeaderIntersections, '─')
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(width)
-        .set_header(["kind", "does", "light", "heavy"]);
+    let mut table = plain_table(width);
+    table.set_header(["kind", "does", "light", "heavy"]);
     for kind in Kind::ALL {
         let facts = kind.facts();
         let weight = |weight: f64| if weight > 0.0 { weight.to_string() } else { "-".to_owned() };

@@ -2,16 +2,15 @@
 //! a fault led to, or by itself. It holds the process; signals and flags are for the member.
 
 use std::{
-    fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom},
     path::Path,
     process::{Child, ExitStatus},
 };
 
 use super::MemberState;
+use crate::lab::log_tail::log_tail;
 
 /// Bytes at the end of a log in which the reason of an end is looked for.
-const LOG_TAIL_BYTES: u64 = 16 * 1024;
+pub(super) const LOG_TAIL_BYTES: u64 = 16 * 1024;
 /// Characters of a log's last line that are told.
 pub(crate) const LAST_LINE_LIMIT: usize = 400;
 /// What etcd says when others have removed it from the cluster, at which it has to end.
@@ -87,7 +86,7 @@ impl Life {
             self.ends.push(End { words: format!("stopped: {status}"), by_fault: true });
             return;
         }
-        let tail = tail(log).unwrap_or_default();
+        let tail = log_tail(log, LOG_TAIL_BYTES).unwrap_or_default();
         let by_fault = self.end_is_expected || tail.contains(REMOVED);
         let last: String =
             tail.lines().next_back().unwrap_or_default().chars().take(LAST_LINE_LIMIT).collect();
@@ -117,14 +116,4 @@ impl Life {
         self.told = self.ends.len();
         news
     }
-}
-
-/// The last part of a log.
-pub(super) fn tail(log: &Path) -> io::Result<String> {
-    let mut file = File::open(log)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -27,6 +27,7 @@ use super::{
 use crate::lab::{
     etcd_binary::{EtcdBinary, etcd_variables},
     fault::action::STOP_LIMIT,
+    log_tail::log_tail,
 };
 
 /// How long a member may take to listen on its ports.
@@ -292,7 +293,7 @@ impl Member {
     }
 
     fn early_end(&self, status: ExitStatus) -> ProcessError {
-        let tail = life::tail(&self.recipe.log).unwrap_or_default();
+        let tail = log_tail(&self.recipe.log, life::LOG_TAIL_BYTES).unwrap_or_default();
         let (member, log) = (self.name().to_owned(), self.recipe.log.clone());
         if tail.contains("address already in use") {
             return ProcessError::PortTaken { member, log };

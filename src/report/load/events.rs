@@ -41,7 +41,7 @@ pub enum End {
     Exited(i32),
     /// By a signal that the lab did not send.
     Signalled(i32),
-    /// By the lab, in the course of things.
+    /// By the lab, because an `eventually_` command began or the run was interrupted.
     Stopped,
     /// By the lab, since it ran past the bound.
     TimedOut,
