@@ -4,18 +4,21 @@
 //! the bound on the search was reached. What is left out of blame or of a gap's options must be impossible in every
 //! explanation; what is blamed or tried too much costs time only.
 
+mod blame;
+mod options;
+
 use std::collections::BTreeSet;
 
 use super::{
     agree::{self, Cause, read_at},
     sightings::{Seen, Sightings},
     timeline::Timeline,
-    unknown::{Candidates, Kind, decides},
+    unknown::{Candidates, Kind},
 };
 use crate::{
     history::reader::Operation,
-    model::store::{KeyId, Store, single},
-    operation::{Answer, KeyRange, KeyValue, Request, Txn},
+    model::store::{KeyId, Store},
+    operation::{Answer, Request, Txn},
     types::{Blob, Revision},
 };
 
@@ -51,9 +54,6 @@ pub(super) struct Effort {
     /// How often a choice was taken back.
     pub backjumps: u64,
 }
-
-/// How soon something is needed: its class, and the revision by which it must be there.
-type Urgency = (u8, Revision);
 
 /// The gaps that explain a conflict, by number.
 type Blame = BTreeSet<usize>;
@@ -328,22 +328,6 @@ impl<'h, 't> Search<'h, 't> {
         if fits { Ok(()) } else { Err(changed.to_vec()) }
     }
 
-    /// Blames the gaps without which a candidate might have filled a gap.
-    fn blame_rejection(&self, option: u32, gap: Revision, changed: &[KeyId], blame: &mut Blame) {
-        let candidate = self.candidates.all[option as usize];
-        let plain = matches!(candidate.kind, Kind::Put(_));
-        let deletes = matches!(candidate.operation, Some((_, Request::DeleteRange(_))));
-        if deletes && changed.iter().any(|key| self.sightings.untouched(*key, gap)) {
-            return;
-        }
-        self.decided_by(option, gap, blame);
-        for key in changed {
-            if !(plain && self.sightings.untouched(*key, gap)) {
-                self.blame_key(*key, Revision(gap.0 - 1), blame);
-            }
-        }
-    }
-
     /// Whether what was seen of a key next can follow from what a gap left of it.
     fn fits(&self, key: KeyId, gap: Revision) -> bool {
         let pair = self.store.pair(key);
@@ -366,243 +350,9 @@ impl<'h, 't> Search<'h, 't> {
         certain <= kv.version.0 && kv.version.0 <= certain + i64::try_from(open).unwrap_or(i64::MAX)
     }
 
-    /// The gaps on which it depends what a candidate does at a gap.
-    fn decided_by(&self, option: u32, gap: Revision, blame: &mut Blame) {
-        let candidate = self.candidates.all[option as usize];
-        let before = Revision(gap.0 - 1);
-        match (candidate.kind, candidate.operation) {
-            (Kind::Put(_), _) => {}
-            (Kind::LeaseEnd(_), _) | (_, None) => blame.extend(0..self.number_of(gap)),
-            (_, Some((_, request))) => {
-                decides(request, &mut |keys| self.blame_keys(keys, before, blame));
-                self.blame_puts(request, before, blame);
-            }
-        }
-    }
-
-    fn blame_puts(&self, request: &Request, at: Revision, blame: &mut Blame) {
-        match request {
-            Request::Put(put) if put.ignore_value || put.ignore_lease => {
-                self.blame_keys(&KeyRange::single(put.key.clone()), at, blame);
-            }
-            Request::Txn(txn) => {
-                txn.success.iter().chain(&txn.failure).for_each(|part| self.blame_puts(part, at, blame));
-            }
-            _ => {}
-        }
-    }
-
     /// How many gaps come before a revision.
     fn number_of(&self, revision: Revision) -> usize {
         self.gaps.partition_point(|gap| *gap < revision)
-    }
-
-    /// Blames the gaps that can have made the state of a key at a revision.
-    fn blame_key(&self, key: KeyId, at: Revision, blame: &mut Blame) {
-        self.blame_key_since(key, self.timeline.base, at, blame);
-    }
-
-    fn blame_key_since(&self, key: KeyId, since: Revision, at: Revision, blame: &mut Blame) {
-        let anchor = self.sightings.anchor(key, at).map_or(since, |anchor| anchor.max(since));
-        let first = self.number_of(Revision(anchor.0 + 1));
-        let end = self.number_of(Revision(at.0 + 1)).min(self.frames.len());
-        for number in first..end {
-            let elsewhere = self.frames[number].only.is_some_and(|only| only != key);
-            if !elsewhere && !self.sightings.untouched(key, self.gaps[number]) {
-                blame.insert(number);
-            }
-        }
-    }
-
-    fn blame_keys(&self, keys: &KeyRange, at: Revision, blame: &mut Blame) {
-        if single(keys) {
-            if let Some(key) = self.store.known(&keys.key) {
-                self.blame_key(key, at, blame);
-            }
-            return;
-        }
-        let named: Vec<KeyId> = self.store.named(keys).take(KEYS_AT_MOST + 1).collect();
-        if named.len() > KEYS_AT_MOST {
-            blame.extend(0..self.number_of(Revision(at.0 + 1)).min(self.frames.len()));
-            return;
-        }
-        for key in named {
-            self.blame_key(key, at, blame);
-        }
-    }
-
-    /// Notes a mismatch if no other was as far, and says which gaps may have caused it.
-    fn mismatch(&mut self, cause: Cause<'h>, index: u32, at: Revision, revision: Revision) -> Blame {
-        if self.deepest.as_ref().is_none_or(|deepest| revision > deepest.revision) {
-            let key = match cause {
-                Cause::Pair(key, _) => Some(key),
-                Cause::Keys(keys) if single(keys) => Some(&keys.key),
-                _ => None,
-            };
-            let operation = self.operations[index as usize];
-            let expected = super::evidence::expected(&mut self.store, operation);
-            self.deepest = Some(Mismatch { revision, operation: Some(index), key, expected });
-        }
-        let mut blame = Blame::new();
-        match cause {
-            Cause::Itself => {}
-            Cause::Anything => blame.extend(0..self.frames.len()),
-            Cause::Pair(key, seen) => self.blame_pair(key, seen, at, &mut blame),
-            Cause::Keys(keys) => self.blame_keys(keys, at, &mut blame),
-            Cause::Compares(txn) => self.blame_compares(txn, at, &mut blame),
-        }
-        blame
-    }
-
-    fn blame_compares(&self, txn: &'h Txn, at: Revision, blame: &mut Blame) {
-        txn.compare.iter().for_each(|compare| self.blame_keys(&compare.keys, at, blame));
-        for request in txn.success.iter().chain(&txn.failure) {
-            decides(request, &mut |keys| self.blame_keys(keys, at, blame));
-            self.blame_puts(request, at, blame);
-        }
-    }
-
-    /// A key was seen as it is not: what was certainly done to it narrows down who can have caused that.
-    fn blame_pair(&self, key: &'h Blob, seen: Option<&'h KeyValue>, at: Revision, blame: &mut Blame) {
-        // A key that nobody named is written by nobody.
-        let Some(id) = self.store.known(key) else { return };
-        let certain = self.certainly_put(id, at);
-        match seen {
-            // It was certainly put after what was seen, and nothing takes that back.
-            Some(kv) if certain.is_some_and(|put| put > kv.mod_revision) => {}
-            Some(_) => self.blame_key(id, at, blame),
-            None => self.blame_key_since(id, certain.unwrap_or(self.timeline.base), at, blame),
-        }
-    }
-
-    /// The last revision up to another that certainly put a key, as the store has it.
-    fn certainly_put(&self, key: KeyId, at: Revision) -> Option<Revision> {
-        let pair = self.store.pair_at(key, at)?;
-        self.sightings.is_put(key, pair.modified).then_some(pair.modified)
-    }
-
-    fn frame(&self, gap: Revision) -> Frame {
-        let mut frame = Frame {
-            options: vec![],
-            next: 0,
-            chosen: None,
-            blame: Blame::new(),
-            rejected: vec![],
-            only: None,
-        };
-        let pins = self.sightings.pins(gap);
-        if let Some((key, value)) = pins.iter().find_map(|pin| Some((pin.key, pin.value?))) {
-            for list in self.candidates.putting(key, value) {
-                self.add(list, gap, false, &mut frame);
-            }
-            let point = |option: &u32| self.candidates.all[*option as usize].key == Some(key);
-            let lists = self.candidates.putting(key, value);
-            frame.only = lists.iter().all(|list| list.iter().all(point)).then_some(key);
-        } else if let Some(pin) = pins.first() {
-            self.add(self.candidates.points(pin.key), gap, true, &mut frame);
-            self.add(&self.candidates.wide, gap, true, &mut frame);
-        } else {
-            let mut lists: Vec<(Urgency, &[u32])> = vec![];
-            for key in &self.candidates.active {
-                lists.extend(self.urgency(*key, gap).map(|urgency| (urgency, self.candidates.points(*key))));
-            }
-            for wide in
-                self.candidates.called_by(&self.candidates.wide, self.timeline.deadline(gap)).chunks(1)
-            {
-                lists.extend(self.urgency_of_wide(wide[0], gap).map(|urgency| (urgency, wide)));
-            }
-            lists.sort_by_key(|(urgency, _)| *urgency);
-            for (_, list) in lists {
-                self.add(list, gap, true, &mut frame);
-            }
-        }
-        frame
-    }
-
-    /// How soon a key needs a write that only a gap can have made, the most urgent first; none if this gap can't
-    /// have written it.
-    fn urgency(&self, key: KeyId, gap: Revision) -> Option<Urgency> {
-        let there = self.store.pair(key);
-        let never = Revision(i64::MAX);
-        let urgency = match (self.sightings.next(key, gap), there) {
-            (None, _) => (2, never),
-            (Some(next), there) => match next.seen {
-                Seen::Pair(kv) | Seen::Key(kv) => {
-                    if kv.mod_revision < gap {
-                        return None;
-                    }
-                    match there {
-                        Some(pair) if pair.create == kv.create_revision => {
-                            let certain = pair.version.0 + self.sightings.puts(key, gap, kv.mod_revision);
-                            if certain < kv.version.0 { (0, kv.mod_revision) } else { (4, never) }
-                        }
-                        // It must be deleted first.
-                        Some(_) => (1, kv.create_revision),
-                        None => (3, kv.create_revision),
-                    }
-                }
-                Seen::Absent if there.is_some() => (1, next.at),
-                Seen::Deleted if there.is_none() => (1, next.at),
-                Seen::Absent | Seen::Deleted => (3, next.at),
-            },
-        };
-        Some(urgency)
-    }
-
-    /// The same for a candidate about several keys: a delete is as urgent as the key that is seen to be gone first.
-    /// It is out of the question if a key is seen later as it was before: then the key was there to be deleted, and
-    /// was not, in every explanation.
-    fn urgency_of_wide(&self, number: u32, gap: Revision) -> Option<Urgency> {
-        let last = (5, Revision(i64::MAX));
-        let Some((_, Request::DeleteRange(delete))) = self.candidates.all[number as usize].operation else {
-            return Some(last);
-        };
-        let mut urgency = last;
-        for pair in self.store.pairs(&delete.keys).take(KEYS_AT_MOST) {
-            let next = self.store.known(pair.key).and_then(|key| self.sightings.next(key, gap));
-            match next.map(|sighting| (sighting.seen, sighting.at)) {
-                Some((Seen::Absent, at)) => urgency = urgency.min((1, at)),
-                Some((Seen::Pair(kv) | Seen::Key(kv), _)) if kv.mod_revision < gap => return None,
-                Some((Seen::Pair(kv) | Seen::Key(kv), _)) if kv.create_revision > gap => {
-                    urgency = urgency.min((1, kv.create_revision));
-                }
-                _ => {}
-            }
-        }
-        Some(urgency)
-    }
-
-    /// Adds the candidates of a list as options. Of puts to one key whose value nobody sees, and of deletes of one
-    /// key, any is as good as another; the one called last leaves most freedom to the others. Those that are in use
-    /// elsewhere could be free if that gap had chosen otherwise.
-    fn add(&self, list: &[u32], gap: Revision, any_value: bool, frame: &mut Frame) {
-        let called = self.candidates.called_by(list, self.timeline.deadline(gap));
-        let (mut has_put, mut has_delete) = (false, false);
-        for number in called.iter().rev() {
-            let candidate = self.candidates.all[*number as usize];
-            let equals_any = match (candidate.kind, candidate.key) {
-                (Kind::Put(_), _) if !any_value => Some(&mut has_put),
-                (Kind::Put(_), Some(key)) => {
-                    let told_apart = self.demanded[*number as usize]
-                        || self.candidates.value_matters(key)
-                        || matches!(candidate.kind, Kind::Put(put) if put.value.as_slice().is_empty());
-                    if told_apart { None } else { Some(&mut has_put) }
-                }
-                (Kind::Delete, _) => Some(&mut has_delete),
-                _ => None,
-            };
-            if equals_any.as_ref().is_some_and(|has| **has) {
-                continue;
-            }
-            if let Some(user) = self.users[*number as usize] {
-                frame.blame.insert(user);
-                continue;
-            }
-            if let Some(has) = equals_any {
-                *has = true;
-            }
-            frame.options.push(*number);
-        }
     }
 }
 

@@ -1,0 +1,148 @@
+//! Which gaps a conflict is to be blamed on: those that can have made the state of the keys concerned. In goes what
+//! does not fit, out come gaps by number. To blame too much costs time only, to blame too little an explanation.
+
+use super::{Blame, KEYS_AT_MOST, Mismatch, Search};
+use crate::{
+    check::linearizable::{
+        agree::Cause,
+        evidence,
+        unknown::{Kind, decides},
+    },
+    model::store::{KeyId, single},
+    operation::{KeyRange, KeyValue, Request, Txn},
+    types::{Blob, Revision},
+};
+
+impl<'h> Search<'h, '_> {
+    /// Blames the gaps without which a candidate might have filled a gap.
+    pub(super) fn blame_rejection(&self, option: u32, gap: Revision, changed: &[KeyId], blame: &mut Blame) {
+        let candidate = self.candidates.all[option as usize];
+        let plain = matches!(candidate.kind, Kind::Put(_));
+        let deletes = matches!(candidate.operation, Some((_, Request::DeleteRange(_))));
+        if deletes && changed.iter().any(|key| self.sightings.untouched(*key, gap)) {
+            return;
+        }
+        self.decided_by(option, gap, blame);
+        for key in changed {
+            if !(plain && self.sightings.untouched(*key, gap)) {
+                self.blame_key(*key, Revision(gap.0 - 1), blame);
+            }
+        }
+    }
+
+    /// The gaps on which it depends what a candidate does at a gap.
+    fn decided_by(&self, option: u32, gap: Revision, blame: &mut Blame) {
+        let candidate = self.candidates.all[option as usize];
+        let before = Revision(gap.0 - 1);
+        match (candidate.kind, candidate.operation) {
+            (Kind::Put(_), _) => {}
+            (Kind::LeaseEnd(_), _) | (_, None) => blame.extend(0..self.number_of(gap)),
+            (_, Some((_, request))) => {
+                decides(request, &mut |keys| self.blame_keys(keys, before, blame));
+                self.blame_puts(request, before, blame);
+            }
+        }
+    }
+
+    fn blame_puts(&self, request: &Request, at: Revision, blame: &mut Blame) {
+        match request {
+            Request::Put(put) if put.ignore_value || put.ignore_lease => {
+                self.blame_keys(&KeyRange::single(put.key.clone()), at, blame);
+            }
+            Request::Txn(txn) => {
+                txn.success.iter().chain(&txn.failure).for_each(|part| self.blame_puts(part, at, blame));
+            }
+            _ => {}
+        }
+    }
+
+    /// Blames the gaps that can have made the state of a key at a revision.
+    fn blame_key(&self, key: KeyId, at: Revision, blame: &mut Blame) {
+        self.blame_key_since(key, self.timeline.base, at, blame);
+    }
+
+    fn blame_key_since(&self, key: KeyId, since: Revision, at: Revision, blame: &mut Blame) {
+        let anchor = self.sightings.anchor(key, at).map_or(since, |anchor| anchor.max(since));
+        let first = self.number_of(Revision(anchor.0 + 1));
+        let end = self.number_of(Revision(at.0 + 1)).min(self.frames.len());
+        for number in first..end {
+            let elsewhere = self.frames[number].only.is_some_and(|only| only != key);
+            if !elsewhere && !self.sightings.untouched(key, self.gaps[number]) {
+                blame.insert(number);
+            }
+        }
+    }
+
+    fn blame_keys(&self, keys: &KeyRange, at: Revision, blame: &mut Blame) {
+        if single(keys) {
+            if let Some(key) = self.store.known(&keys.key) {
+                self.blame_key(key, at, blame);
+            }
+            return;
+        }
+        let named: Vec<KeyId> = self.store.named(keys).take(KEYS_AT_MOST + 1).collect();
+        if named.len() > KEYS_AT_MOST {
+            blame.extend(0..self.number_of(Revision(at.0 + 1)).min(self.frames.len()));
+            return;
+        }
+        for key in named {
+            self.blame_key(key, at, blame);
+        }
+    }
+
+    /// Notes a mismatch if no other was as far, and says which gaps may have caused it.
+    pub(super) fn mismatch(
+        &mut self,
+        cause: Cause<'h>,
+        index: u32,
+        at: Revision,
+        revision: Revision,
+    ) -> Blame {
+        if self.deepest.as_ref().is_none_or(|deepest| revision > deepest.revision) {
+            let key = match cause {
+                Cause::Pair(key, _) => Some(key),
+                Cause::Keys(keys) if single(keys) => Some(&keys.key),
+                _ => None,
+            };
+            let operation = self.operations[index as usize];
+            let expected = evidence::expected(&mut self.store, operation);
+            self.deepest = Some(Mismatch { revision, operation: Some(index), key, expected });
+        }
+        let mut blame = Blame::new();
+        match cause {
+            Cause::Itself => {}
+            Cause::Anything => blame.extend(0..self.frames.len()),
+            Cause::Pair(key, seen) => self.blame_pair(key, seen, at, &mut blame),
+            Cause::Keys(keys) => self.blame_keys(keys, at, &mut blame),
+            Cause::Compares(txn) => self.blame_compares(txn, at, &mut blame),
+        }
+        blame
+    }
+
+    fn blame_compares(&self, txn: &'h Txn, at: Revision, blame: &mut Blame) {
+        txn.compare.iter().for_each(|compare| self.blame_keys(&compare.keys, at, blame));
+        for request in txn.success.iter().chain(&txn.failure) {
+            decides(request, &mut |keys| self.blame_keys(keys, at, blame));
+            self.blame_puts(request, at, blame);
+        }
+    }
+
+    /// A key was seen as it is not: what was certainly done to it narrows down who can have caused that.
+    fn blame_pair(&self, key: &'h Blob, seen: Option<&'h KeyValue>, at: Revision, blame: &mut Blame) {
+        // A key that nobody named is written by nobody.
+        let Some(id) = self.store.known(key) else { return };
+        let certain = self.certainly_put(id, at);
+        match seen {
+            // It was certainly put after what was seen, and nothing takes that back.
+            Some(kv) if certain.is_some_and(|put| put > kv.mod_revision) => {}
+            Some(_) => self.blame_key(id, at, blame),
+            None => self.blame_key_since(id, certain.unwrap_or(self.timeline.base), at, blame),
+        }
+    }
+
+    /// The last revision up to another that certainly put a key, as the store has it.
+    fn certainly_put(&self, key: KeyId, at: Revision) -> Option<Revision> {
+        let pair = self.store.pair_at(key, at)?;
+        self.sightings.is_put(key, pair.modified).then_some(pair.modified)
+    }
+}

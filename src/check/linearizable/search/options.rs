@@ -1,0 +1,139 @@
+//! What a gap can be filled with, and in which order it is tried: the most urgent first. In goes a gap and the state
+//! before it, out comes a frame of the search. What is left out must be impossible in every explanation.
+
+use super::{Blame, Frame, KEYS_AT_MOST, Search};
+use crate::{
+    check::linearizable::{sightings::Seen, unknown::Kind},
+    model::store::KeyId,
+    operation::Request,
+    types::Revision,
+};
+
+/// How soon something is needed: its class, and the revision by which it must be there.
+type Urgency = (u8, Revision);
+
+impl Search<'_, '_> {
+    pub(super) fn frame(&self, gap: Revision) -> Frame {
+        let mut frame = Frame {
+            options: vec![],
+            next: 0,
+            chosen: None,
+            blame: Blame::new(),
+            rejected: vec![],
+            only: None,
+        };
+        let pins = self.sightings.pins(gap);
+        if let Some((key, value)) = pins.iter().find_map(|pin| Some((pin.key, pin.value?))) {
+            for list in self.candidates.putting(key, value) {
+                self.add(list, gap, false, &mut frame);
+            }
+            let point = |option: &u32| self.candidates.all[*option as usize].key == Some(key);
+            let lists = self.candidates.putting(key, value);
+            frame.only = lists.iter().all(|list| list.iter().all(point)).then_some(key);
+        } else if let Some(pin) = pins.first() {
+            self.add(self.candidates.points(pin.key), gap, true, &mut frame);
+            self.add(&self.candidates.wide, gap, true, &mut frame);
+        } else {
+            let mut lists: Vec<(Urgency, &[u32])> = vec![];
+            for key in &self.candidates.active {
+                lists.extend(self.urgency(*key, gap).map(|urgency| (urgency, self.candidates.points(*key))));
+            }
+            for wide in
+                self.candidates.called_by(&self.candidates.wide, self.timeline.deadline(gap)).chunks(1)
+            {
+                lists.extend(self.urgency_of_wide(wide[0], gap).map(|urgency| (urgency, wide)));
+            }
+            lists.sort_by_key(|(urgency, _)| *urgency);
+            for (_, list) in lists {
+                self.add(list, gap, true, &mut frame);
+            }
+        }
+        frame
+    }
+
+    /// How soon a key needs a write that only a gap can have made, the most urgent first; none if this gap can't
+    /// have written it.
+    fn urgency(&self, key: KeyId, gap: Revision) -> Option<Urgency> {
+        let there = self.store.pair(key);
+        let never = Revision(i64::MAX);
+        let urgency = match (self.sightings.next(key, gap), there) {
+            (None, _) => (2, never),
+            (Some(next), there) => match next.seen {
+                Seen::Pair(kv) | Seen::Key(kv) => {
+                    if kv.mod_revision < gap {
+                        return None;
+                    }
+                    match there {
+                        Some(pair) if pair.create == kv.create_revision => {
+                            let certain = pair.version.0 + self.sightings.puts(key, gap, kv.mod_revision);
+                            if certain < kv.version.0 { (0, kv.mod_revision) } else { (4, never) }
+                        }
+                        // It must be deleted first.
+                        Some(_) => (1, kv.create_revision),
+                        None => (3, kv.create_revision),
+                    }
+                }
+                Seen::Absent if there.is_some() => (1, next.at),
+                Seen::Deleted if there.is_none() => (1, next.at),
+                Seen::Absent | Seen::Deleted => (3, next.at),
+            },
+        };
+        Some(urgency)
+    }
+
+    /// The same for a candidate about several keys: a delete is as urgent as the key that is seen to be gone first.
+    /// It is out of the question if a key is seen later as it was before: then the key was there to be deleted, and
+    /// was not, in every explanation.
+    fn urgency_of_wide(&self, number: u32, gap: Revision) -> Option<Urgency> {
+        let last = (5, Revision(i64::MAX));
+        let Some((_, Request::DeleteRange(delete))) = self.candidates.all[number as usize].operation else {
+            return Some(last);
+        };
+        let mut urgency = last;
+        for pair in self.store.pairs(&delete.keys).take(KEYS_AT_MOST) {
+            let next = self.store.known(pair.key).and_then(|key| self.sightings.next(key, gap));
+            match next.map(|sighting| (sighting.seen, sighting.at)) {
+                Some((Seen::Absent, at)) => urgency = urgency.min((1, at)),
+                Some((Seen::Pair(kv) | Seen::Key(kv), _)) if kv.mod_revision < gap => return None,
+                Some((Seen::Pair(kv) | Seen::Key(kv), _)) if kv.create_revision > gap => {
+                    urgency = urgency.min((1, kv.create_revision));
+                }
+                _ => {}
+            }
+        }
+        Some(urgency)
+    }
+
+    /// Adds the candidates of a list as options. Of puts to one key whose value nobody sees, and of deletes of one
+    /// key, any is as good as another; the one called last leaves most freedom to the others. Those that are in use
+    /// elsewhere could be free if that gap had chosen otherwise.
+    fn add(&self, list: &[u32], gap: Revision, any_value: bool, frame: &mut Frame) {
+        let called = self.candidates.called_by(list, self.timeline.deadline(gap));
+        let (mut has_put, mut has_delete) = (false, false);
+        for number in called.iter().rev() {
+            let candidate = self.candidates.all[*number as usize];
+            let equals_any = match (candidate.kind, candidate.key) {
+                (Kind::Put(_), _) if !any_value => Some(&mut has_put),
+                (Kind::Put(_), Some(key)) => {
+                    let told_apart = self.demanded[*number as usize]
+                        || self.candidates.value_matters(key)
+                        || matches!(candidate.kind, Kind::Put(put) if put.value.as_slice().is_empty());
+                    if told_apart { None } else { Some(&mut has_put) }
+                }
+                (Kind::Delete, _) => Some(&mut has_delete),
+                _ => None,
+            };
+            if equals_any.as_ref().is_some_and(|has| **has) {
+                continue;
+            }
+            if let Some(user) = self.users[*number as usize] {
+                frame.blame.insert(user);
+                continue;
+            }
+            if let Some(has) = equals_any {
+                *has = true;
+            }
+            frame.options.push(*number);
+        }
+    }
+}
