@@ -179,18 +179,18 @@ impl Observer {
         {
             return Some(client.clone());
         }
-        let client = client(url, DEADLINE)?;
+        let client = client(url, DEADLINE, DEADLINE).ok()?;
         clients.insert(member.to_owned(), (url.to_owned(), client.clone()));
         Some(client)
     }
 }
 
-/// A client of the lab's own: nothing of the environment, plain text.
-pub fn client(url: &str, deadline: Duration) -> Option<Client> {
+/// A client of the lab's own: nothing of the environment, plain text. The error is for people.
+pub fn client(url: &str, dial_timeout: Duration, deadline: Duration) -> Result<Client, String> {
     let variable = |name: &str| (name == "ETCDCTL_ENDPOINTS").then(|| url.to_owned());
-    let settings = Settings::from_variables(variable).ok()?;
-    let settings = Settings { dial_timeout: deadline, command_timeout: deadline, ..settings };
-    Client::of_each(&settings).ok()?.pop()
+    let settings = Settings::from_variables(variable).map_err(|error| error.to_string())?;
+    let settings = Settings { dial_timeout, command_timeout: deadline, ..settings };
+    Client::new(&settings.endpoints[0], &settings).map_err(|error| error.to_string())
 }
 
 fn told(answer: Result<StatusResponse, CallError>, took: Duration) -> Told {

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use crate::{
     client::{CallError, Client},
-    lab::cluster::Cluster,
+    lab::{cluster::Cluster, observer},
     operation::{Compact, Request},
     proto::etcdserverpb::{
         Member, MemberAddRequest, MemberRemoveRequest, MoveLeaderRequest, SnapshotRequest,
         cluster_client::ClusterClient,
     },
-    settings::Settings,
     types::Revision,
 };
 
@@ -37,11 +36,7 @@ impl<'a> Requests<'a> {
     async fn client(self, member: &str, deadline: Duration) -> Result<Client, String> {
         let url = self.cluster.member_url(member).await;
         let url = url.ok_or_else(|| format!("the lab can't reach {member}"))?;
-        let variables = |name| (name == "ETCDCTL_ENDPOINTS").then(|| url.clone());
-        let mut settings = Settings::from_variables(variables).map_err(|error| error.to_string())?;
-        settings.dial_timeout = QUICK;
-        let client = Client::new(&settings.endpoints[0], &settings).map_err(|error| error.to_string())?;
-        Ok(client.with_deadline(deadline))
+        observer::client(&url, QUICK, deadline)
     }
 
     /// Returns when `member` says that it has a leader, or with what it says instead after `limit`.
