@@ -2,5 +2,28 @@
 //! verdicts; it has no runtime, no files, no clock and no SDK, so the same function serves every program.
 
 pub mod assumptions;
+pub mod evidence;
 pub mod final_state;
+pub mod judgement;
+pub mod leases;
 pub mod linearizable;
+pub mod locks;
+pub mod members;
+pub mod reduce;
+mod reign;
+pub mod watch;
+
+use self::judgement::Judgement;
+use crate::history::reader::History;
+
+/// Judges one family of guarantees by everything that these histories recorded of one cluster.
+pub type Family = fn(&[History]) -> Vec<Judgement>;
+
+/// All families, in the order in which their verdicts are shown.
+pub const FAMILIES: &[Family] =
+    &[linearizable::judge, members::judge, watch::judge, leases::judge, locks::judge];
+
+/// Judges all guarantees by everything that these histories recorded of one cluster.
+pub fn all(histories: &[History]) -> Vec<Judgement> {
+    FAMILIES.iter().flat_map(|family| family(histories)).collect()
+}

@@ -5,6 +5,8 @@
 pub mod channel;
 pub mod http2;
 pub mod outcome;
+mod services;
+pub mod stream;
 pub mod tls;
 pub mod wire;
 
@@ -27,8 +29,8 @@ use crate::{
     types::{ConnectionId, Revision},
 };
 
-/// Answers may be as large as the server cares to send; etcd's own client has no lower limit.
-const ANSWER_AT_MOST_BYTES: usize = i32::MAX as usize;
+/// Answers may be so large. What a server announces is reserved at once, so this also bounds what a lie can cost.
+pub const ANSWER_AT_MOST_BYTES: usize = 1 << 29;
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +103,17 @@ impl Client {
         self
     }
 
+    /// The same over a connection of its own, which no other client's slow reading can fill.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { channel: self.channel.apart(), ..*self }
+    }
+
+    /// How long a call may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// The member.
     pub fn endpoint(&self) -> &Endpoint {
         self.channel.endpoint()
@@ -111,7 +124,7 @@ impl Client {
         &self.channel
     }
 
-    /// Performs an operation of the key-value service; the connection is known if an answer came.
+    /// Performs an operation; the connection is known if an answer came.
     pub async fn perform(&self, request: &Request) -> (Outcome, Option<ConnectionId>) {
         match self.try_perform(request).await {
             Ok(answered) => (Outcome::Ok(answered.message), Some(answered.connection)),
@@ -119,7 +132,7 @@ impl Client {
         }
     }
 
-    /// Performs an operation of the key-value service.
+    /// Performs an operation.
     pub async fn try_perform(&self, request: &Request) -> Result<Answered<Response>, CallError> {
         let mut kv = KvClient::with_origin(self.channel.clone(), self.origin())
             .max_decoding_message_size(ANSWER_AT_MOST_BYTES);
@@ -144,6 +157,10 @@ impl Client {
                 .unary(wire::compaction_request(compact), |message| kv.compact(message))
                 .await?
                 .try_map(wire::compaction_response)?,
+            Request::Lease(request) => self.perform_lease(request).await?,
+            Request::Lock(request) => self.perform_lock(request).await?,
+            Request::Election(request) => self.perform_election(request).await?,
+            Request::Maintenance(request) => self.perform_maintenance(request).await?,
         })
     }
 
@@ -202,8 +219,23 @@ impl Client {
         MaintenanceClient::with_origin(self.channel.clone(), self.origin())
     }
 
+    /// What takes several messages has the deadline as a whole.
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+        let answered = tokio::time::timeout(self.deadline, answer).await;
+        answered.unwrap_or(Err(CallError::Deadline { after: self.deadline }))
+    }
+
     fn origin(&self) -> Uri {
         self.endpoint().uri.clone()
+    }
+
+    /// A message with this client's metadata, without a deadline.
+    pub fn request<Q>(&self, message: Q) -> tonic::Request<Q> {
+        let mut request = tonic::Request::new(message);
+        if self.require_leader {
+            request.metadata_mut().insert("hasleader", tonic::metadata::MetadataValue::from_static("true"));
+        }
+        request
     }
 
     /// One call with this client's deadline and metadata; `send` is a stub's method.
@@ -215,11 +247,8 @@ impl Client {
     where
         F: Future<Output = Result<tonic::Response<A>, tonic::Status>>,
     {
-        let mut request = tonic::Request::new(message);
+        let mut request = self.request(message);
         request.set_timeout(self.deadline);
-        if self.require_leader {
-            request.metadata_mut().insert("hasleader", tonic::metadata::MetadataValue::from_static("true"));
-        }
         let answered = tokio::time::timeout(self.deadline, send(request)).await;
         let response = answered
             .map_err(|_| CallError::Deadline { after: self.deadline })?

@@ -1,7 +1,7 @@
 //! The one place that reads time. Out come nanoseconds of `CLOCK_MONOTONIC`, which all processes and containers
 //! of one kernel share, and the id of the boot that makes them comparable.
 
-use std::{fs, io};
+use std::{fs, io, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -20,6 +20,12 @@ pub fn monotonic_now() -> Monotonic {
 pub fn unix_now_ns() -> u64 {
     let time = clock_gettime(ClockId::Realtime);
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+/// The processor time that this program has used so far, all of its threads together.
+pub fn process_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::from_nanos(time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs())
 }
 
 /// The id of this boot: monotonic times of two boots can't be compared.

@@ -7,6 +7,12 @@ mod eventually_cluster_recovers;
 mod finally_keys_are_consistent;
 mod first_record_baseline;
 mod parallel_driver_generate_traffic;
+mod parallel_driver_kubernetes;
+mod parallel_driver_leases;
+mod parallel_driver_locks;
+mod parallel_driver_transactions;
+mod parallel_driver_watches;
+mod serial_driver_compact_and_defragment;
 mod serial_driver_delete_keys;
 mod whole_store;
 
@@ -37,6 +43,12 @@ macro_rules! commands {
 commands! {
     first_record_baseline,
     parallel_driver_generate_traffic,
+    parallel_driver_watches,
+    parallel_driver_transactions,
+    parallel_driver_kubernetes,
+    parallel_driver_leases,
+    parallel_driver_locks,
+    serial_driver_compact_and_defragment,
     serial_driver_delete_keys,
     anytime_check_members,
     eventually_cluster_recovers,

@@ -4,8 +4,10 @@
 
 pub mod counters;
 pub mod outline;
+mod plain;
 pub mod reader;
 pub mod record;
+pub mod save;
 pub mod writer;
 
 use std::{io, path::PathBuf};
@@ -34,7 +36,7 @@ pub enum HistoryError {
         detail: String,
     },
     /// The file was written by a program of another time.
-    #[error("{} has format version {found}, and this program reads version {}", path.display(), record::FORMAT_VERSION)]
+    #[error("{} has format version {found}, and this program reads versions {} to {}", path.display(), record::OLDEST_VERSION, record::FORMAT_VERSION)]
     Version {
         /// The file.
         path: PathBuf,

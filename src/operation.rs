@@ -1,8 +1,15 @@
 //! What was asked of a member and what was learned: the vocabulary of recorder, histories, model and checkers.
 //! Plain data with a JSON form; it must not know protobuf, connections or files.
 
-use serde::{Deserialize, Serialize};
+pub mod service;
+pub mod stream;
 
+use serde::{Deserialize, Deserializer, Serialize};
+
+use self::service::{
+    ElectionAnswer, ElectionRequest, LeaseAnswer, LeaseRequest, LockAnswer, LockRequest, MaintenanceAnswer,
+    MaintenanceRequest,
+};
 use crate::types::{Blob, ClusterId, LeaseId, MemberId, RaftTerm, Revision, Version};
 
 /// A request to one member.
@@ -19,6 +26,14 @@ pub enum Request {
     Txn(Txn),
     /// Forget what is older than a revision.
     Compact(Compact),
+    /// Something about leases.
+    Lease(LeaseRequest),
+    /// Something about a lock.
+    Lock(LockRequest),
+    /// Something about an election.
+    Election(ElectionRequest),
+    /// Something about one member.
+    Maintenance(MaintenanceRequest),
 }
 
 /// The keys that a request is about: one key, or the half-open interval from `key` to `range_end`.
@@ -45,29 +60,29 @@ impl KeyRange {
 
     /// All keys that begin with `prefix`.
     pub fn prefix(prefix: Blob) -> Self {
-        let mut end = prefix.0.to_vec();
+        let mut end = prefix.as_slice().to_vec();
         while end.pop_if(|byte| *byte == u8::MAX).is_some() {}
         match end.last_mut() {
             Some(byte) => *byte += 1,
             None => end = vec![0],
         }
-        let key = if prefix.0.is_empty() { Blob::from("\0") } else { prefix };
+        let key = if prefix.is_empty() { Blob::from("\0") } else { prefix };
         Self { key, range_end: Some(Blob::from(end)) }
     }
 
-    /// Whether the range covers `key`.
+    /// Whether the range covers `key`. As on the wire, an empty end is none.
     pub fn contains(&self, key: &Blob) -> bool {
-        match &self.range_end {
-            None => *key == self.key,
-            Some(end) if end.as_slice() == [0] => *key >= self.key,
-            Some(end) => *key >= self.key && key < end,
+        match self.range_end.as_ref().map(Blob::as_slice) {
+            None | Some([]) => *key == self.key,
+            Some([0]) => *key >= self.key,
+            Some(end) => *key >= self.key && key.as_slice() < end,
         }
     }
 }
 
 /// A read of one key or a range of keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(from = "RangeForm")]
 pub struct Range {
     /// Which keys.
     pub keys: KeyRange,
@@ -92,18 +107,97 @@ pub struct Range {
     /// Leave the pairs out.
     #[serde(skip_serializing_if = "is_default")]
     pub count_only: bool,
-    /// Leave out pairs last written before this revision.
+    /// Leave out pairs by their revisions; boxed, since few ranges do.
+    #[serde(flatten)]
+    pub bounds: Option<Box<Bounds>>,
+}
+
+impl Range {
+    /// The revision whose state it shows, if it was answered at this one.
+    pub fn reads_at(&self, answered: Revision) -> Revision {
+        self.revision.filter(|revision| revision.0 > 0).unwrap_or(answered)
+    }
+
+    /// Which pairs are left out by their revisions.
+    pub fn bounds(&self) -> Bounds {
+        self.bounds.as_deref().copied().unwrap_or_default()
+    }
+}
+
+/// Which pairs a range leaves out by their revisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Bounds {
+    /// Those last written before this revision.
     #[serde(skip_serializing_if = "is_default")]
     pub min_mod_revision: Option<Revision>,
-    /// Leave out pairs last written after this revision.
+    /// Those last written after this revision.
     #[serde(skip_serializing_if = "is_default")]
     pub max_mod_revision: Option<Revision>,
-    /// Leave out pairs created before this revision.
+    /// Those created before this revision.
     #[serde(skip_serializing_if = "is_default")]
     pub min_create_revision: Option<Revision>,
-    /// Leave out pairs created after this revision.
+    /// Those created after this revision.
     #[serde(skip_serializing_if = "is_default")]
     pub max_create_revision: Option<Revision>,
+}
+
+impl Bounds {
+    /// As a range has them: none if nothing is left out.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
+
+    /// All four; as on the wire, 0 bounds nothing.
+    pub fn all(self) -> [Option<Revision>; 4] {
+        let all = [
+            self.min_mod_revision,
+            self.max_mod_revision,
+            self.min_create_revision,
+            self.max_create_revision,
+        ];
+        all.map(|bound| bound.filter(|bound| bound.0 != 0))
+    }
+}
+
+/// A range as histories have it, which serde reads faster than one with a part of it flattened.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RangeForm {
+    keys: KeyRange,
+    limit: i64,
+    revision: Option<Revision>,
+    order: Order,
+    order_by: OrderBy,
+    serializable: bool,
+    keys_only: bool,
+    count_only: bool,
+    min_mod_revision: Option<Revision>,
+    max_mod_revision: Option<Revision>,
+    min_create_revision: Option<Revision>,
+    max_create_revision: Option<Revision>,
+}
+
+impl From<RangeForm> for Range {
+    fn from(form: RangeForm) -> Self {
+        let bounds = Bounds {
+            min_mod_revision: form.min_mod_revision,
+            max_mod_revision: form.max_mod_revision,
+            min_create_revision: form.min_create_revision,
+            max_create_revision: form.max_create_revision,
+        };
+        Self {
+            keys: form.keys,
+            limit: form.limit,
+            revision: form.revision,
+            order: form.order,
+            order_by: form.order_by,
+            serializable: form.serializable,
+            keys_only: form.keys_only,
+            count_only: form.count_only,
+            bounds: bounds.boxed(),
+        }
+    }
 }
 
 /// Order of the pairs of an answer.
@@ -174,10 +268,13 @@ pub struct DeleteRange {
 #[serde(default)]
 pub struct Txn {
     /// What must hold.
+    #[serde(deserialize_with = "fitted")]
     pub compare: Vec<Compare>,
     /// Done if it holds: ranges, puts, deletes and nested transactions.
+    #[serde(deserialize_with = "fitted")]
     pub success: Vec<Request>,
     /// Done if it does not.
+    #[serde(deserialize_with = "fitted")]
     pub failure: Vec<Request>,
 }
 
@@ -282,14 +379,14 @@ pub enum Answer {
     Put {
         /// The pair before the write.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        prev_kv: Option<KeyValue>,
+        prev_kv: Option<Box<KeyValue>>,
     },
     /// To a delete.
     DeleteRange {
         /// How many keys were deleted.
         deleted: i64,
         /// The pairs before the delete, if they were asked for.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "fitted")]
         prev_kvs: Vec<KeyValue>,
     },
     /// To a transaction.
@@ -297,10 +394,31 @@ pub enum Answer {
         /// Whether all compares held.
         succeeded: bool,
         /// An answer for each operation of the branch taken.
+        #[serde(deserialize_with = "fitted")]
         answers: Vec<Answer>,
     },
     /// To a compaction.
     Compact {},
+    /// To something about leases.
+    Lease(LeaseAnswer),
+    /// To something about a lock.
+    Lock(LockAnswer),
+    /// To something about an election.
+    Election(ElectionAnswer),
+    /// To something about one member.
+    Maintenance(MaintenanceAnswer),
+}
+
+impl Answer {
+    /// Whether it is that of a write of the key-value service that changed something, and so has a revision of its own.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Put { .. } => true,
+            Self::DeleteRange { deleted, .. } => *deleted > 0,
+            Self::Txn { answers, .. } => answers.iter().any(Self::changes),
+            _ => false,
+        }
+    }
 }
 
 /// The answer to a range.
@@ -308,6 +426,7 @@ pub enum Answer {
 #[serde(default)]
 pub struct RangeAnswer {
     /// The pairs, in the order asked for.
+    #[serde(deserialize_with = "fitted")]
     pub kvs: Vec<KeyValue>,
     /// Whether the limit cut the answer short.
     #[serde(skip_serializing_if = "is_default")]
@@ -326,6 +445,13 @@ pub enum Outcome {
     DidNotHappen(Failure),
     /// It may have happened, or may still happen.
     Unknown(Failure),
+}
+
+impl Response {
+    /// Whether the server sent no header, as some versions do with some answers of their maintenance service.
+    pub fn is_headless(&self) -> bool {
+        matches!(self.answer, Answer::Maintenance(_)) && self.header == Header::default()
+    }
 }
 
 impl Outcome {
@@ -348,24 +474,41 @@ pub struct Failure {
 }
 
 impl Request {
-    /// Whether the answer's revision is a linearizable one: everything but serializable ranges, and transactions
-    /// of nothing but those. As in etcd's server, an empty transaction is among the latter, and a nested one is not.
+    /// Whether the answer's revision is a linearizable one: everything but what a member answers from its own state,
+    /// which are serializable ranges, and transactions of nothing but those, and questions about leases and members. As in etcd's server, an empty transaction is among the latter, and a nested one is not.
     pub fn is_linearizable(&self) -> bool {
         let is_stale_read = |request: &Self| matches!(request, Self::Range(range) if range.serializable);
         match self {
             Self::Txn(txn) => !txn.success.iter().chain(&txn.failure).all(is_stale_read),
+            Self::Lease(LeaseRequest::Grant { .. } | LeaseRequest::Revoke { .. }) => true,
+            Self::Lease(_) | Self::Maintenance(_) => false,
             other => !is_stale_read(other),
         }
+    }
+
+    /// Whether it is one of the key-value service.
+    pub fn is_key_value(&self) -> bool {
+        matches!(self, Self::Range(_) | Self::Put(_) | Self::DeleteRange(_) | Self::Txn(_) | Self::Compact(_))
     }
 
     /// Whether the request can change the store at all.
     pub fn can_write(&self) -> bool {
         match self {
-            Self::Range(_) => false,
-            Self::Put(_) | Self::DeleteRange(_) | Self::Compact(_) => true,
+            Self::Range(_) | Self::Maintenance(_) | Self::Election(ElectionRequest::Leader { .. }) => false,
+            Self::Put(_) | Self::DeleteRange(_) | Self::Compact(_) | Self::Lock(_) | Self::Election(_) => {
+                true
+            }
+            Self::Lease(request) => matches!(request, LeaseRequest::Revoke { .. }),
             Self::Txn(txn) => txn.success.iter().chain(&txn.failure).any(Self::can_write),
         }
     }
+}
+
+/// A list that takes no more memory than it needs: there are millions.
+fn fitted<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let mut list = Vec::deserialize(deserializer)?;
+    list.shrink_to_fit();
+    Ok(list)
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

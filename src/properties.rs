@@ -20,9 +20,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
+    check::judgement::{Guarantee, Judgement, for_each_guarantee},
     operation::{Header, Outcome, Request},
     revision::{Comparison, Relation, Rule},
     types::Blob,
+    verdict::Verdict,
 };
 
 /// Messages of the sometimes properties that only faults bring about.
@@ -34,6 +36,40 @@ pub const NEEDS_FAULTS: &[&str] = &[
     "A write of unknown fate is later seen to have happened",
     "A write of unknown fate is later seen not to have happened",
 ];
+
+/// Messages of the sometimes properties that only some draws of traffic bring about.
+const OF_FEW_DRAWS: &[&str] = &[
+    "Hundreds of watches share one stream",
+    "Progress of watches is told when it is asked for",
+    "Progress of a watch is told now and then",
+    "A watch of compacted revisions is cancelled",
+    "Watch events come in fragments",
+    "A watch tells what was written before it was created",
+    "A watch waits for a future revision, which comes",
+    "A watch begins exactly at a compacted revision",
+    "A watch is resumed on another member",
+    "Several watch events are of one revision",
+    "Watch events give the pairs before them",
+    "A transaction's compares hold",
+    "A transaction's compares do not hold",
+    "An absent object is created",
+    "A change guarded by a revision succeeds",
+    "A change guarded by a revision loses against another",
+    "Objects are listed in several pages at one revision",
+    "Compactions succeed",
+    "A read before the compaction is refused",
+    "Members are defragmented",
+    "A lease is kept alive through another member than it was granted through",
+    "A lease with several keys is revoked",
+    "A lease is left alone until it ends",
+    "A lock is got after a wait",
+    "Work of a former lock holder is refused by its fence",
+    "A campaign is won after a wait",
+];
+
+/// Messages of the properties that a run of few timelines may not reach: those, and all that is judged from histories,
+/// which may be left undecided.
+pub const RARE: [&[&str]; 2] = [OF_FEW_DRAWS, OF_HISTORIES];
 
 /// Where the platform puts its library; with it, the SDK writes no file.
 const PLATFORM_LIBRARY: &str = "/usr/lib/libvoidstar.so";
@@ -250,7 +286,7 @@ pub fn request_ended(request: &Request, outcome: &Outcome) {
             get_succeeds(succeeded, &error);
             get_fails(!succeeded, &error);
         }
-        Request::DeleteRange(_) | Request::Txn(_) | Request::Compact(_) => {}
+        _ => {}
     }
 }
 
@@ -307,6 +343,31 @@ macro_rules! sometimes {
 struct Evidence<'a> {
     evidence: &'a [String],
 }
+
+macro_rules! judged {
+    ($($(#[$doc:meta])* $name:ident: $always:literal, $sometimes:literal;)+) => {
+        /// Messages of all that is judged from histories.
+        const OF_HISTORIES: &[&str] = &[$($always, $sometimes,)+];
+
+        /// Asserts what a checker found out. What is undecided is neither asserted nor counted as judged.
+        pub fn judged(judgement: &Judgement) {
+            let undecided = matches!(judgement.verdict, Verdict::Undecided(_));
+            let evidence: &[String] = match &judgement.verdict {
+                Verdict::Broken(sentences) => sentences,
+                Verdict::Holds | Verdict::Undecided(_) => &[],
+            };
+            match judgement.guarantee {
+                $(Guarantee::$name => {
+                    if !undecided {
+                        assert_always!(evidence.is_empty(), $always, &Evidence { evidence });
+                    }
+                    assert_sometimes!(!undecided && judgement.looked_at > 0, $sometimes, &());
+                })+
+            }
+        }
+    };
+}
+for_each_guarantee!(judged);
 
 always! {
     /// After a delete was answered, none of its keys is read.
@@ -381,20 +442,56 @@ sometimes! {
     many_keys_deleted, "A delete of a range removes several keys"
 }
 sometimes! {
+    /// So many watches that the server deals with them in several rounds.
+    hundreds_of_watches, "Hundreds of watches share one stream"
+}
+sometimes! {
+    /// All watches of a stream were told to be up to date together.
+    progress_told_when_asked, "Progress of watches is told when it is asked for"
+}
+sometimes! {
+    /// A watch was told to be up to date now and then.
+    progress_told_unasked, "Progress of a watch is told now and then"
+}
+sometimes! {
+    /// A watch began below the oldest revision that is left, or fell behind it.
+    compacted_watch_cancelled, "A watch of compacted revisions is cancelled"
+}
+sometimes! {
+    /// Events were too large for one message.
+    events_come_in_fragments, "Watch events come in fragments"
+}
+sometimes! {
+    /// A watch began in the past.
+    watch_tells_the_past, "A watch tells what was written before it was created"
+}
+sometimes! {
+    /// A watch began in the future, and that came.
+    watch_waits_for_the_future, "A watch waits for a future revision, which comes"
+}
+sometimes! {
+    /// A watch began at the very revision of a compaction.
+    watch_begins_at_compaction, "A watch begins exactly at a compacted revision"
+}
+sometimes! {
+    /// A watch went on through another member.
+    watch_resumed_elsewhere, "A watch is resumed on another member"
+}
+sometimes! {
+    /// One write changed several watched keys.
+    events_of_one_revision, "Several watch events are of one revision"
+}
+sometimes! {
+    /// Watches asked for the pairs before events, and got them.
+    pairs_before_events, "Watch events give the pairs before them"
+}
+sometimes! {
     /// The members could all be asked while drivers ran.
     all_members_answered, "All members answer while drivers run"
 }
 sometimes! {
     /// The recovery check compared hashes.
     hashes_compared, "Content hashes of all members were compared at one revision"
-}
-always! {
-    /// One order of all recorded operations explains every answer and contradicts no clock.
-    operations_are_linearizable, "All recorded operations are linearizable"
-}
-sometimes! {
-    /// The check of the order decided something.
-    order_checked, "The order of recorded operations was checked"
 }
 sometimes! {
     /// Answers told of another leader, or of a later term, than those before.
@@ -415,4 +512,64 @@ sometimes! {
 sometimes! {
     /// The final check had acknowledged writes to look for.
     final_contents_checked, "Acknowledged writes were looked for on every member at the end"
+}
+sometimes! {
+    /// The compares of a transaction held.
+    transaction_succeeded, "A transaction's compares hold"
+}
+sometimes! {
+    /// The compares of a transaction did not hold.
+    transaction_failed, "A transaction's compares do not hold"
+}
+sometimes! {
+    /// An object was created under the guard that it is absent.
+    object_created, "An absent object is created"
+}
+sometimes! {
+    /// An object was changed under the guard of its revision.
+    guarded_change_succeeded, "A change guarded by a revision succeeds"
+}
+sometimes! {
+    /// Another server had changed the object before.
+    guarded_change_lost, "A change guarded by a revision loses against another"
+}
+sometimes! {
+    /// A list took more than a page, all at one revision.
+    listed_in_pages, "Objects are listed in several pages at one revision"
+}
+sometimes! {
+    /// A compaction was acknowledged.
+    compacted, "Compactions succeed"
+}
+sometimes! {
+    /// What a compaction removed can't be read.
+    compacted_revision_refused, "A read before the compaction is refused"
+}
+sometimes! {
+    /// A member's database was rewritten.
+    member_defragmented, "Members are defragmented"
+}
+sometimes! {
+    /// Keepalives are forwarded by other members than the lease was granted through.
+    lease_kept_alive_elsewhere, "A lease is kept alive through another member than it was granted through"
+}
+sometimes! {
+    /// Revocations have something to do at once.
+    lease_with_keys_revoked, "A lease with several keys is revoked"
+}
+sometimes! {
+    /// Leases end by themselves.
+    lease_expired, "A lease is left alone until it ends"
+}
+sometimes! {
+    /// Locks are held when others want them.
+    lock_waited_for, "A lock is got after a wait"
+}
+sometimes! {
+    /// The fence keeps those out who have lost the lock without knowing.
+    fenced_work_refused, "Work of a former lock holder is refused by its fence"
+}
+sometimes! {
+    /// Elections are contested.
+    campaign_waited_for, "A campaign is won after a wait"
 }

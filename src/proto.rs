@@ -17,5 +17,15 @@ pub mod etcdserverpb {
     include!(concat!(env!("OUT_DIR"), "/etcdserverpb.rs"));
 }
 
-/// The encoded `FileDescriptorSet` of the three packages, for decoding by name at run time.
+/// The lock service: etcd's package `v3lockpb`.
+pub mod v3lockpb {
+    include!(concat!(env!("OUT_DIR"), "/v3lockpb.rs"));
+}
+
+/// The election service: etcd's package `v3electionpb`.
+pub mod v3electionpb {
+    include!(concat!(env!("OUT_DIR"), "/v3electionpb.rs"));
+}
+
+/// The encoded `FileDescriptorSet` of these packages, for decoding by name at run time.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/etcd.bin"));

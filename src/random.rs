@@ -22,6 +22,19 @@ pub fn index(length: usize) -> usize {
     usize::try_from(between(0, length.saturating_sub(1) as u64)).expect("below a usize")
 }
 
+/// One of the items, each as likely as its weight says; at least one weight is positive.
+pub fn weighted<T>(items: &[(u64, T)]) -> &T {
+    let all = items.iter().map(|(weight, _)| weight).sum::<u64>();
+    let mut left = between(0, all.saturating_sub(1));
+    for (weight, item) in items {
+        if left < *weight {
+            return item;
+        }
+        left -= weight;
+    }
+    unreachable!("a draw is less than the sum of the weights, which is positive")
+}
+
 /// True with this probability (0.0 to 1.0).
 pub fn chance(probability: f64) -> bool {
     const STEPS: u32 = 1 << 24;
@@ -48,6 +61,16 @@ mod tests {
         let draws: std::collections::BTreeSet<u64> = (0..500).map(|_| between(3, 6)).collect();
         assert_eq!(draws.into_iter().collect::<Vec<_>>(), [3, 4, 5, 6]);
         assert_eq!(between(9, 9), 9);
+    }
+
+    /// Items come as often as their weights say, those without weight never.
+    #[test]
+    fn weights_decide() {
+        let items = [(0, 'a'), (1, 'b'), (3, 'c'), (0, 'd')];
+        let drawn: Vec<char> = (0..2000).map(|_| *weighted(&items)).collect();
+        let share = |item| drawn.iter().filter(|drawn| **drawn == item).count();
+        assert_eq!(share('b') + share('c'), 2000);
+        assert!((350..650).contains(&share('b')));
     }
 
     /// A probability of 0 never happens, 1 always does, and a half does about half the time.

@@ -1,5 +1,8 @@
 //! The only door from the drivers to the client: stamps call and return of each operation and writes both to the
-//! history, the call before the request leaves, the return before the answer is used. It judges nothing.
+//! history, the call before the request leaves, the return before the answer is used; likewise the messages of
+//! streams. It judges nothing.
+
+pub mod stream;
 
 use std::{
     borrow::Cow,
@@ -27,12 +30,17 @@ use crate::{
 pub struct Recorder {
     writer: Mutex<Writer>,
     next_operation: AtomicU64,
+    next_stream: AtomicU64,
 }
 
 impl Recorder {
     /// Starts a history file of this command in the folder.
     pub fn create(folder: &Path, command: &str) -> Result<Self, HistoryError> {
-        Ok(Self { writer: Mutex::new(Writer::create(folder, command)?), next_operation: AtomicU64::new(1) })
+        Ok(Self {
+            writer: Mutex::new(Writer::create(folder, command)?),
+            next_operation: AtomicU64::new(1),
+            next_stream: AtomicU64::new(1),
+        })
     }
 
     /// Performs one operation of a process on a member. The connection is known if an answer came.
@@ -58,7 +66,12 @@ impl Recorder {
         }))?;
         let (outcome, connection) = client.perform(request).await;
         let time = clock::monotonic_now();
-        self.write(&Record::Return(Return { operation, time, outcome: Cow::Borrowed(&outcome) }))?;
+        self.write(&Record::Return(Return {
+            operation,
+            time,
+            connection,
+            outcome: Cow::Borrowed(&outcome),
+        }))?;
         Ok((outcome, connection))
     }
 

@@ -1,8 +1,9 @@
 //! The report of a run, for people and machines: what the folder of a run holds goes in, `report/` in it comes
-//! out. It runs nothing and judges nothing.
+//! out; and that of judged histories. It runs nothing and judges nothing.
 
 pub mod error;
 pub mod json;
+pub mod judged;
 pub mod junit;
 pub mod load;
 pub mod page;

@@ -152,6 +152,9 @@ impl RevisionTracker {
         response: &Response,
         judge: Judge<'_>,
     ) {
+        if response.is_headless() {
+            return;
+        }
         self.check_identity(member, connection, &response.header, floor, judge);
         check_revision(connection, request, floor, response, judge);
         let state = self.members.entry(member).or_default();
@@ -198,12 +201,13 @@ impl RevisionTracker {
     fn check_answer(&mut self, request: &Request, answer: &Answer, revision: Revision, judge: Judge<'_>) {
         match (request, answer) {
             (Request::Range(range), Answer::Range(answer)) if !range.count_only => {
+                let past = range.revision.filter(|past| past.0 > 0);
                 for kv in &answer.kvs {
-                    self.saw(kv, range.revision.map_or(revision, |past| past.min(revision)), judge);
+                    self.saw(kv, past.map_or(revision, |past| past.min(revision)), judge);
                 }
             }
             (Request::Put(put), Answer::Put { prev_kv }) => {
-                self.check_put(put, prev_kv.as_ref(), revision, judge);
+                self.check_put(put, prev_kv.as_deref(), revision, judge);
             }
             (Request::DeleteRange(delete), Answer::DeleteRange { deleted, prev_kvs }) => {
                 self.check_delete(delete, *deleted, prev_kvs, revision, judge);
@@ -280,13 +284,7 @@ fn check_key(request: &Request, floor: &Floor, response: &Response, judge: Judge
 /// A range of one key whose pair is left out by no filter.
 fn reads_every_pair(request: &Request) -> bool {
     let Request::Range(range) = request else { return false };
-    let bounds = [
-        range.min_mod_revision,
-        range.max_mod_revision,
-        range.min_create_revision,
-        range.max_create_revision,
-    ];
-    !range.count_only && bounds.iter().all(Option::is_none)
+    !range.count_only && range.bounds.is_none()
 }
 
 fn check_revision(
@@ -305,17 +303,8 @@ fn check_revision(
     } else if floor.member.connection == Some(connection) {
         compare(Rule::MemberRevision, Relation::AtLeast, floor.member.revision);
     }
-    if changed_something(&response.answer) {
+    if response.answer.changes() {
         compare(Rule::WriteRevision, Relation::Greater, floor.revision);
-    }
-}
-
-fn changed_something(answer: &Answer) -> bool {
-    match answer {
-        Answer::Put { .. } => true,
-        Answer::DeleteRange { deleted, .. } => *deleted > 0,
-        Answer::Txn { answers, .. } => answers.iter().any(changed_something),
-        Answer::Range(_) | Answer::Compact {} => false,
     }
 }
 

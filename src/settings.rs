@@ -7,6 +7,8 @@ use tonic::codegen::http::Uri;
 
 /// Where etcdctl looks when nothing is said.
 const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:2379";
+/// Names classes of traffic that are off otherwise.
+pub const CLASSES_VARIABLE: &str = "ETCD_ANTITHESIS_CLASSES";
 /// The folder of histories and of the counters that all commands of a run share.
 pub const HISTORY_VARIABLE: &str = "ETCD_ANTITHESIS_HISTORY";
 
@@ -40,6 +42,12 @@ pub enum SettingsError {
     /// A user without a password.
     #[error("ETCDCTL_USER has no password; write user:password, or set ETCDCTL_PASSWORD")]
     NoPassword,
+    /// A class of traffic that there is not.
+    #[error("ETCD_ANTITHESIS_CLASSES names {class:?}; there is: {}", Class::ALL.map(Class::name).join(", "))]
+    Class {
+        /// The name.
+        class: String,
+    },
     /// The history folder is not named.
     #[error("ETCD_ANTITHESIS_HISTORY is not set; name a writable folder that all commands of a run share")]
     NoHistory,
@@ -89,6 +97,26 @@ pub struct User {
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A class of traffic that is off unless the environment names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Writing transactions that read at revisions which they name. Members of an honest etcd may come to different
+    /// results there (etcd issue 18667), and nothing can be decided afterwards.
+    PastInWrites,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::PastInWrites];
+
+    /// As the environment names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PastInWrites => "past-in-writes",
+        }
     }
 }
 
@@ -201,6 +229,23 @@ fn parse_endpoint(text: &str) -> Result<Uri, &'static str> {
     }
 }
 
+/// The classes of traffic that `ETCD_ANTITHESIS_CLASSES` switches on.
+pub fn classes() -> Result<Vec<Class>, SettingsError> {
+    match env::var(CLASSES_VARIABLE) {
+        Ok(list) if !list.is_empty() => parse_classes(&list),
+        _ => Ok(vec![]),
+    }
+}
+
+/// Names of classes, comma separated.
+fn parse_classes(list: &str) -> Result<Vec<Class>, SettingsError> {
+    let class = |name: &str| {
+        let known = Class::ALL.into_iter().find(|class| class.name() == name.trim());
+        known.ok_or_else(|| SettingsError::Class { class: name.to_owned() })
+    };
+    list.split(',').map(class).collect()
+}
+
 fn certificate(
     cert: Option<String>,
     key: Option<String>,
@@ -311,5 +356,13 @@ mod tests {
         assert!(error.to_string().contains("ETCDCTL_DIAL_TIMEOUT"));
         assert_eq!(parse_duration("1.5s"), Some(Duration::from_millis(1500)));
         assert_eq!(parse_duration("-1s"), None);
+    }
+
+    /// Classes are switched on by name, and an unknown name is told with those that there are.
+    #[test]
+    fn classes_are_switched_on_by_name() {
+        assert_eq!(parse_classes("past-in-writes"), Ok(vec![Class::PastInWrites]));
+        let error = parse_classes("past-in-writes,all").unwrap_err();
+        assert!(error.to_string().contains("\"all\"; there is: past-in-writes"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{certificates::Authority, healthy_cluster, healthy_cluster_of, temporary_folder};
+use common::{certificates::Authority, healthy_cluster, healthy_cluster_of, settings, temporary_folder};
 use etcd_antithesis::{
     client::{CallError, Client, channel::NotSent, outcome},
     lab::etcd_binary::EtcdBinary,
@@ -24,19 +24,6 @@ use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream},
 };
-
-fn settings(endpoints: &str) -> Settings {
-    Settings {
-        endpoints: parse_endpoints("test", endpoints).unwrap(),
-        cacert: None,
-        certificate: None,
-        user: None,
-        dial_timeout: Duration::from_secs(2),
-        command_timeout: Duration::from_secs(5),
-        keepalive_time: Duration::from_secs(6),
-        keepalive_timeout: Duration::from_secs(2),
-    }
-}
 
 fn clients(settings: &Settings) -> Vec<Client> {
     Client::of_each(settings).unwrap()

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::HEALTHY_LIMIT;
+use common::{HEALTHY_LIMIT, settings};
 use etcd_antithesis::{
     client::{CallError, Client, channel::Channel},
     lab::{
@@ -24,7 +24,7 @@ use etcd_antithesis::{
     },
     operation::{Put, Request},
     proto::etcdserverpb::{self as pb, cluster_client::ClusterClient},
-    settings::{Settings, parse_endpoints},
+    settings::Settings,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -59,16 +59,7 @@ impl System {
 
     fn client(&self, member: &str) -> Client {
         let url = self.cluster.member_url(member).unwrap();
-        let settings = Settings {
-            endpoints: parse_endpoints("test", &url).unwrap(),
-            cacert: None,
-            certificate: None,
-            user: None,
-            dial_timeout: Duration::from_secs(2),
-            command_timeout: Duration::from_secs(2),
-            keepalive_time: Duration::from_secs(6),
-            keepalive_timeout: Duration::from_secs(2),
-        };
+        let settings = Settings { command_timeout: Duration::from_secs(2), ..settings(&url) };
         Client::of_each(&settings).unwrap().remove(0)
     }
 

@@ -1,115 +1,24 @@
 //! Proves that `etcd-probe` does what its help says, as a process and against real etcd clusters: answers side by
 //! side, any bytes in and out, the wire with its offsets, and one clear line and exit code for each wrong input.
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod common;
 
-use std::{
-    ffi::OsStr,
-    fs,
-    io::Write as _,
-    net::TcpListener,
-    process::{Command, Stdio},
-    thread,
-};
+use std::{fs, io::Write as _, net::TcpListener, process::Command, thread};
 
-use common::{certificates::Authority, healthy_cluster, healthy_cluster_of, temporary_folder};
+use common::{
+    certificates::Authority,
+    healthy_cluster, healthy_cluster_of,
+    probe::{Probe, cells},
+    temporary_folder,
+};
 use etcd_antithesis::{
     lab::{
         etcd_binary::{EtcdBinary, EtcdVersion},
-        processes::{Cluster, Member},
+        processes::Member,
     },
     probe::encoding::to_hex,
 };
 use serde_json::{Value, json};
-
-/// What a run of the probe left.
-#[derive(Debug)]
-struct Ran {
-    out: String,
-    err: String,
-    code: i32,
-}
-
-impl Ran {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// The only member's answer.
-    fn answer(&self) -> Value {
-        self.json().as_object().unwrap().values().next().unwrap()["answer"].clone()
-    }
-
-    #[track_caller]
-    fn fails(&self, code: i32, words: &[&str]) {
-        assert_eq!(self.code, code, "{self:?}");
-        assert!(words.iter().all(|word| self.err.contains(word)), "{words:?} in {self:?}");
-    }
-}
-
-struct Probe {
-    endpoints: String,
-    flags: Vec<String>,
-}
-
-impl Probe {
-    fn of(cluster: &Cluster) -> Self {
-        Self::at(&cluster.endpoints())
-    }
-
-    fn at(endpoints: &str) -> Self {
-        Self { endpoints: endpoints.to_owned(), flags: vec![] }
-    }
-
-    fn with(&self, flags: &[&str]) -> Self {
-        let flags = self.flags.iter().cloned().chain(flags.iter().map(|flag| (*flag).to_owned()));
-        Self { endpoints: self.endpoints.clone(), flags: flags.collect() }
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-probe"));
-        let of_etcdctl =
-            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCDCTL_"));
-        for (name, _) in of_etcdctl {
-            command.env_remove(name);
-        }
-        command.env("ETCDCTL_ENDPOINTS", &self.endpoints).args(&self.flags);
-        command
-    }
-
-    fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ran {
-        self.run_with_input(arguments, b"")
-    }
-
-    fn run_with_input<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Ran {
-        let mut command = self.command();
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        // A probe that reads nothing may have ended already.
-        let _ = child.stdin.take().unwrap().write_all(input);
-        let output = child.wait_with_output().unwrap();
-        Ran {
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-            code: output.status.code().unwrap(),
-        }
-    }
-
-    #[track_caller]
-    fn ok(&self, arguments: &[&str]) -> Ran {
-        let ran = self.run(arguments);
-        assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
-        ran
-    }
-}
-
-/// The line of a table with this label, split into its cells.
-fn cells(out: &str, label: &str) -> Vec<String> {
-    let line = out.lines().find(|line| line.trim_start().starts_with(label));
-    let line = line.unwrap_or_else(|| panic!("no {label} in\n{out}"));
-    line.trim_start()[label.len()..].split_whitespace().map(str::to_owned).collect()
-}
 
 #[test]
 fn status_shows_a_healthy_cluster_and_what_is_wrong_with_a_broken_one() {

@@ -27,7 +27,7 @@ use prost_reflect::{
 const GZIP_HEADER: [u8; 3] = [0x1f, 0x8b, 0x08];
 /// More than any descriptor takes; what only looks like a gzip stream may unpack to anything.
 const MAX_DESCRIPTOR_BYTES: u64 = 1 << 20;
-const FILES: [&str; 3] = ["auth.proto", "kv.proto", "rpc.proto"];
+const FILES: [&str; 5] = ["auth.proto", "kv.proto", "rpc.proto", "v3election.proto", "v3lock.proto"];
 
 /// What `proto/` has and etcd 3.4 lacks.
 const NEW_IN_3_5: [&str; 20] = [
@@ -161,11 +161,22 @@ fn proto_equals_the_protocol_inside_every_etcd() {
 }
 
 #[test]
-fn proto_has_all_six_services_and_nothing_else() {
+fn proto_has_all_services_and_nothing_else() {
     let ours = facts(&our_files());
-    let services: Vec<&str> =
-        ours.keys().filter_map(|name| name.strip_prefix("service etcdserverpb.")).collect();
-    assert_eq!(services, ["Auth", "Cluster", "KV", "Lease", "Maintenance", "Watch"]);
+    let services: Vec<&str> = ours.keys().filter_map(|name| name.strip_prefix("service ")).collect();
+    assert_eq!(
+        services,
+        [
+            "etcdserverpb.Auth",
+            "etcdserverpb.Cluster",
+            "etcdserverpb.KV",
+            "etcdserverpb.Lease",
+            "etcdserverpb.Maintenance",
+            "etcdserverpb.Watch",
+            "v3electionpb.Election",
+            "v3lockpb.Lock",
+        ]
+    );
     let files: Vec<&str> = ours.keys().filter_map(|name| name.strip_prefix("file ")).collect();
     assert_eq!(files, FILES);
 }

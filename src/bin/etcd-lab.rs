@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use etcd_antithesis::{
+    check::judgement::Guarantee,
     exit::ExitStatus,
     lab::{
         check,
@@ -15,7 +16,7 @@ use etcd_antithesis::{
         run::{self, Options},
         workspace::ClusterKind,
     },
-    properties::NEEDS_FAULTS,
+    properties::{NEEDS_FAULTS, RARE},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -109,11 +110,17 @@ enum Command {
         #[arg(long, value_name = "N")]
         timeline: Option<usize>,
     },
-    /// Judge recorded histories: whether all that clients saw is linearizable
+    /// Judge recorded histories: whether all that clients saw keeps etcd's promises
+    ///
+    /// Exit codes: 0 all that was looked at holds, 1 a guarantee is broken, 2 a path or history is not what it should
+    /// be, 3 a file can't be read or written, 5 nothing is broken but something could not be decided.
     Check {
         /// Files, history folders, timelines' and runs' folders; files are judged together, folders each by itself
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
+        /// Tell of this guarantee alone; may be repeated
+        #[arg(long, value_name = "NAME", value_parser = guarantee)]
+        guarantee: Vec<Guarantee>,
         /// Print verdicts and evidence as JSON
         #[arg(long)]
         json: bool,
@@ -180,9 +187,20 @@ async fn work(arguments: Arguments) -> Result<ExitStatus, LabError> {
         Command::Logs { service, follow } => manual::logs(service.as_deref(), follow).await,
         Command::Template { place, sdk_output } => manual::template(&place, &sdk_output),
         Command::Report { run, timeline } => manual::report(run.as_deref(), timeline),
-        Command::Check { paths, json } => check::run(&paths, json),
+        Command::Check { paths, guarantee, json } => {
+            check::run(&check::Options { paths, guarantees: guarantee, json })
+        }
         Command::Evaluate { files } => manual::evaluate(&files),
     }
+}
+
+/// A guarantee by its name.
+fn guarantee(name: &str) -> Result<Guarantee, String> {
+    let named = Guarantee::ALL.iter().find(|guarantee| guarantee.name() == name);
+    named.copied().ok_or_else(|| {
+        let all: Vec<_> = Guarantee::ALL.iter().map(|guarantee| guarantee.name()).collect();
+        format!("the guarantees are {}", all.join(", "))
+    })
 }
 
 fn options(options: CommonOptions) -> Options {
@@ -199,5 +217,6 @@ fn options(options: CommonOptions) -> Options {
         keep: options.keep,
         disk_limit: options.disk_limit.saturating_mul(1_000_000_000),
         needs_faults: NEEDS_FAULTS,
+        rare: &RARE,
     }
 }

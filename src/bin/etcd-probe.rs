@@ -2,18 +2,13 @@
 
 use std::{
     env,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
 };
 
 use clap::Parser as _;
 use etcd_antithesis::{
     exit::ExitStatus,
-    probe::{
-        arguments::Arguments,
-        commands::{self, Finished},
-        error::ProbeError,
-        table::Look,
-    },
+    probe::{arguments::Arguments, commands, error::ProbeError, printer::Printer, table::Look},
     report::text::Colour,
 };
 
@@ -35,12 +30,8 @@ fn main() -> ExitStatus {
 fn run(arguments: Arguments) -> Result<ExitStatus, ProbeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ProbeError::Runtime)?;
-    let Finished { answer, asides, status } = runtime.block_on(commands::run(arguments, look()))?;
-    // Where nobody listens for errors, the answer still goes out.
-    let _ = io::stderr().write_all(asides.as_bytes());
-    let mut out = io::stdout().lock();
-    out.write_all(answer.as_bytes()).and_then(|()| out.flush()).map_err(ProbeError::Write)?;
-    Ok(status)
+    let (mut out, mut asides) = (io::stdout(), io::stderr());
+    runtime.block_on(commands::run(arguments, look(), Printer::new(&mut out, &mut asides)))
 }
 
 /// Colours and lines as wide as the terminal, if it is one and wants them.

@@ -2,6 +2,8 @@
 //! contents that each member gave at one revision; out come two verdicts: nothing acknowledged is lost, and
 //! nothing is made up. Not checked here: order, versions, and anything that was overwritten before the end.
 
+mod services;
+
 use std::collections::BTreeMap;
 
 use crate::{
@@ -57,6 +59,7 @@ pub fn check(histories: &[History], members: &[Contents]) -> FinalState {
             if mismatch.never_written { made_up.push(sentence) } else { lost.push(sentence) }
         }
         let foreign = contents.values().filter(|kv| !logs.contains_key(&kv.key));
+        let foreign = foreign.filter(|kv| !services::may_own(histories, kv));
         made_up.extend(foreign.map(|kv| {
             format!(
                 "{member}: key {} has {} of revision {}, which no command wrote",
@@ -93,6 +96,7 @@ fn key_logs(histories: &[History]) -> BTreeMap<Blob, KeyLog> {
             }
             if !operation.did_not_happen() {
                 put_effects(&operation.request, operation.response(), &mut logs);
+                services::effects(&operation.request, operation.response(), &mut logs);
             }
         }
     }
@@ -107,7 +111,11 @@ fn key_logs(histories: &[History]) -> BTreeMap<Blob, KeyLog> {
 fn baseline(operation: &Operation, logs: &mut BTreeMap<Blob, KeyLog>) {
     let Some(Answer::Range(answer)) = operation.response().map(|response| &response.answer) else { return };
     for kv in &answer.kvs {
-        logs.entry(kv.key.clone()).or_default().acknowledge(kv.mod_revision, Effect::Put(kv.value.clone()));
+        let log = logs.entry(kv.key.clone()).or_default();
+        log.acknowledge(kv.mod_revision, Effect::Put(kv.value.clone()));
+        if kv.lease.0 != 0 {
+            log.suspect(Effect::Delete);
+        }
     }
 }
 
@@ -145,7 +153,13 @@ fn walk(
 fn put_effects(request: &Request, response: Option<&Response>, logs: &mut BTreeMap<Blob, KeyLog>) {
     for_each_write(request, response, &mut |request, revision| {
         if let Request::Put(put) = request {
-            take(logs.entry(put.key.clone()).or_default(), Effect::Put(put.value.clone()), revision);
+            let effect = if put.ignore_value { Effect::Keep } else { Effect::Put(put.value.clone()) };
+            let log = logs.entry(put.key.clone()).or_default();
+            take(log, effect, revision);
+            if put.lease.0 != 0 || put.ignore_lease {
+                // The lease may end at any time.
+                log.suspect(Effect::Delete);
+            }
         }
     });
 }
@@ -184,15 +198,7 @@ mod tests {
     };
 
     fn history(command: &str, operations: Vec<(Request, Option<Outcome>)>) -> History {
-        let preamble = Preamble {
-            format_version: 1,
-            boot_id: "b".into(),
-            command: command.into(),
-            host: "h".into(),
-            pid: 1,
-            start: Monotonic(0),
-            start_unix_ns: 0,
-        };
+        let preamble = Preamble::made_up(command);
         let operations = operations
             .into_iter()
             .map(|(request, outcome)| Operation {
@@ -202,9 +208,10 @@ mod tests {
                 call: Monotonic(0),
                 request,
                 returned: outcome.map(|outcome| (Monotonic(1), outcome)),
+                connection: None,
             })
             .collect();
-        History { path: "h.jsonl".into(), preamble, operations }
+        History { path: "h.jsonl".into(), preamble, operations, streams: vec![] }
     }
 
     fn put(key: &str, value: &str) -> Request {

@@ -19,36 +19,45 @@
 //! left over may never have happened.
 
 mod agree;
-mod baseline;
+pub(super) mod baseline;
 mod compaction;
-mod evidence;
 mod search;
+mod services;
 mod sightings;
+mod tell;
+pub(super) mod terms;
 mod timeline;
+pub(super) mod told;
 mod unknown;
 
-pub use evidence::{Described, Evidence};
-
+pub(super) use self::tell::first_to_see;
 use serde::Serialize;
 
 use self::{
     baseline::Baseline,
-    compaction::Disorder,
-    search::{Found, Mismatch, Search},
+    search::{Filler, Found, Search},
+    services::Part,
     sightings::Sightings,
-    timeline::{Contradiction, NONE, Timeline},
+    terms::Terms,
+    timeline::{Contradiction, Timeline},
+    told::Told,
     unknown::Candidates,
+};
+use super::{
+    evidence::Evidence,
+    judgement::{Guarantee, Judgement},
 };
 use crate::{
     history::reader::{History, Operation},
     model::store::Store,
     operation::Request,
-    types::{Blob, Revision},
+    types::{Blob, LeaseId, Monotonic, Revision},
     verdict::Verdict,
 };
 
-/// How many operations are replayed and candidates tried at most, beside one pass over the history: some seconds.
-pub const STEPS_AT_MOST: u64 = 20_000_000;
+/// How many operations are replayed and candidates tried at most, beside one pass over the history: a second or
+/// so.
+pub const STEPS_AT_MOST: u64 = 300_000;
 
 /// More operations than this show nothing more to a person.
 const EVIDENCE_AT_MOST: usize = 20;
@@ -83,6 +92,13 @@ pub struct Figures {
     pub backjumps: u64,
 }
 
+/// Judges everything that these histories recorded of one cluster, as one guarantee.
+pub fn judge(histories: &[History]) -> Vec<Judgement> {
+    let Linearizability { verdict, evidence, figures } = check(histories);
+    let looked_at = figures.operations as u64;
+    vec![Judgement { guarantee: Guarantee::Linearizable, verdict, evidence, looked_at }]
+}
+
 /// Judges everything that these histories recorded of one cluster.
 pub fn check(histories: &[History]) -> Linearizability {
     check_within(histories, STEPS_AT_MOST)
@@ -90,11 +106,54 @@ pub fn check(histories: &[History]) -> Linearizability {
 
 /// The same with a bound of the caller's on the search.
 pub fn check_within(histories: &[History], steps_at_most: u64) -> Linearizability {
+    explain(histories, &Terms::default(), steps_at_most).0
+}
+
+/// An end of a lease that an explanation takes for granted though it breaks a term.
+#[derive(Clone, Debug)]
+pub(super) struct LeaseEnd {
+    /// The revision that it made.
+    pub revision: Revision,
+    /// By when somebody had seen that revision, or a later one.
+    pub by: Monotonic,
+    /// The lease.
+    pub lease: LeaseId,
+    /// The keys that went.
+    pub gone: Vec<Blob>,
+    /// The keys that stayed though they were attached.
+    pub left: Vec<Blob>,
+}
+
+/// The same for what agrees with all that watches were told.
+pub(super) fn check_told(histories: &[History], told: &Told<'_>, steps_at_most: u64) -> Linearizability {
+    explain_told(histories, &Terms::default(), told, steps_at_most).0
+}
+
+/// The same for what keeps terms beside. With it comes which ends of leases it takes for granted.
+pub(super) fn explain(
+    histories: &[History],
+    terms: &Terms,
+    steps_at_most: u64,
+) -> (Linearizability, Vec<LeaseEnd>) {
+    explain_told(histories, terms, &Told::default(), steps_at_most)
+}
+
+fn explain_told(
+    histories: &[History],
+    terms: &Terms,
+    told: &Told<'_>,
+    steps_at_most: u64,
+) -> (Linearizability, Vec<LeaseEnd>) {
     let operations: Vec<&Operation> = histories.iter().flat_map(|history| &history.operations).collect();
     let baseline = baseline::find(histories);
+    let (parts, nameless) = services::parts(&operations);
     let mut check = Check {
         histories,
+        terms,
+        told,
         operations: &operations,
+        parts: &parts,
+        nameless,
         baseline: &baseline,
         figures: Figures {
             operations: operations.len(),
@@ -102,27 +161,38 @@ pub fn check_within(histories: &[History], steps_at_most: u64) -> Linearizabilit
             ..Figures::default()
         },
     };
-    let (verdict, evidence) = check.run(steps_at_most);
-    Linearizability { verdict, evidence, figures: check.figures }
+    let mut ends = vec![];
+    let (verdict, evidence) = check.run(steps_at_most, &mut ends);
+    (Linearizability { verdict, evidence, figures: check.figures }, ends)
 }
 
 struct Check<'h, 'c> {
     histories: &'h [History],
+    terms: &'h Terms,
+    told: &'h Told<'h>,
     operations: &'c [&'h Operation],
+    /// What may have been done for locks and elections.
+    parts: &'h [Part],
+    /// How many operations may have written keys that nobody knows.
+    nameless: usize,
     baseline: &'c Baseline<'h>,
     figures: Figures,
 }
 
 type Judged = (Verdict, Option<Evidence>);
 
-impl<'h> Check<'h, '_> {
-    fn run(&mut self, steps_at_most: u64) -> Judged {
-        let fillers = self.operations.iter().filter(|operation| unknown::may_fill(operation)).count();
-        let leases = unknown::leases(self.operations);
+impl Check<'_, '_> {
+    fn run(&mut self, steps_at_most: u64, ends: &mut Vec<LeaseEnd>) -> Judged {
+        let unknown = self.operations.iter().filter(|operation| unknown::may_fill(operation)).count();
+        let fillers = unknown + self.parts.len() + services::PARTS_AT_MOST * self.nameless;
+        let mut leases = unknown::leases(self.operations, self.parts, &self.baseline.pairs);
         self.figures.unknown_writes = fillers;
-        let of_leases = if leases.is_empty() { 0 } else { self.operations.len() };
+        // Each end takes a key with it that was attached by a put of its own.
+        let of_leases = leases.len();
+        leases.sort_unstable();
+        leases.dedup();
         let base = self.baseline.revision;
-        let timeline = match Timeline::new(self.operations, base, fillers + of_leases) {
+        let timeline = match Timeline::new(self.operations, self.told, base, fillers + of_leases) {
             Ok(timeline) => timeline,
             Err(Contradiction::TooManyRevisions(index, reach)) if self.baseline.unsure.is_some() => {
                 return self.without_start(index, reach);
@@ -131,7 +201,7 @@ impl<'h> Check<'h, '_> {
         };
         self.figures.last_revision = timeline.last;
         self.figures.gaps = timeline.gaps().len();
-        let fillers = match self.replay(&timeline, &leases, steps_at_most) {
+        let fillers = match self.replay(&timeline, &leases, steps_at_most, ends) {
             Ok(fillers) => fillers,
             Err(judged) => return *judged,
         };
@@ -147,25 +217,32 @@ impl<'h> Check<'h, '_> {
     fn replay(
         &mut self,
         timeline: &Timeline,
-        leases: &[crate::types::LeaseId],
+        leases: &[LeaseId],
         steps_at_most: u64,
-    ) -> Result<Vec<(Revision, Option<u32>)>, Box<Judged>> {
+        ends: &mut Vec<LeaseEnd>,
+    ) -> Result<Vec<(Revision, Filler)>, Box<Judged>> {
         let mut store = Store::at(timeline.base, self.baseline.pairs.iter().copied());
         let (mut candidates, mut sightings) = (Candidates::default(), Sightings::default());
         if self.figures.gaps > 0 {
-            let of_baseline = self.baseline.pairs.iter().map(|kv| kv.lease).filter(|lease| lease.0 != 0);
-            let mut leases: Vec<_> = leases.iter().copied().chain(of_baseline).collect();
-            leases.sort_unstable();
-            leases.dedup();
-            candidates = Candidates::new(self.operations, &mut store, &leases);
-            sightings = Sightings::new(self.operations, timeline, &mut store);
+            candidates = Candidates::new(self.operations, self.parts, &mut store, leases, self.terms);
+            sightings = Sightings::new(self.operations, self.told, timeline, &mut store);
         }
         let bound = steps_at_most.saturating_add(self.operations.len() as u64);
-        let mut search = Search::new(self.operations, timeline, store, &candidates, &sightings, bound);
+        let mut search = Search::new(
+            self.operations,
+            timeline,
+            store,
+            (&candidates, &sightings),
+            (self.terms, self.told),
+            bound,
+        );
         let found = search.run();
         (self.figures.steps, self.figures.backjumps) = (search.effort.steps, search.effort.backjumps);
         match found {
-            Found::Explained(fillers) => Ok(fillers),
+            Found::Explained(fillers) => {
+                ends.extend(fillers.iter().filter_map(|filler| search.end_of_lease(*filler)));
+                Ok(fillers)
+            }
             Found::Bound(revision) => Err(Box::new((
                 Verdict::Undecided(format!(
                     "the search for the writes behind {} revisions was given up after {} steps; \
@@ -178,7 +255,7 @@ impl<'h> Check<'h, '_> {
         }
     }
 
-    fn compactions(&self, timeline: &Timeline, fillers: &[(Revision, Option<u32>)]) -> Option<Judged> {
+    fn compactions(&self, timeline: &Timeline, fillers: &[(Revision, Filler)]) -> Option<Judged> {
         let unseen = self.figures.unknown_writes.saturating_sub(fillers.len());
         let without = compaction::check(self.operations, timeline, &[], unseen);
         if let Err(disorder) = without {
@@ -195,14 +272,17 @@ impl<'h> Check<'h, '_> {
     fn not_judged(&self) -> Option<String> {
         let base = self.baseline.revision;
         let early = |operation: &&&Operation| {
+            if !operation.request.is_key_value() {
+                return false;
+            }
             let named = match &operation.request {
                 Request::Range(range) => range.revision.filter(|revision| revision.0 > 0),
                 _ => None,
             };
-            let header = operation.response().map(|response| response.header.revision);
-            let role = timeline::answered(operation).map(|(role, _)| role);
-            matches!(role, Some(timeline::Role::Write(revision)) if revision <= base)
-                || header.is_some_and(|header| named.unwrap_or(header).min(header) < base)
+            let Some((role, _)) = timeline::answered(operation) else { return false };
+            let header = role.revision();
+            matches!(role, timeline::Role::Write(revision) if revision <= base)
+                || named.unwrap_or(header).min(header) < base
         };
         let early = self.operations.iter().filter(early).count();
         if early > 0 {
@@ -228,169 +308,5 @@ impl<'h> Check<'h, '_> {
         };
         let count = self.operations.iter().filter(is).count();
         (count > 0).then_some(count)
-    }
-
-    /// Broken, unless that hangs on what is not known.
-    fn broken(&self, evidence: Evidence, hangs_on_start: bool) -> Judged {
-        let doubt = match (self.baseline.unsure, hangs_on_start) {
-            (Some(unsure), true) => Some(unsure.to_owned()),
-            _ => self.divergent().and_then(|_| self.not_judged()),
-        };
-        let verdict = match doubt {
-            Some(doubt) => Verdict::Undecided(format!("{doubt}; taken for granted, {}", evidence.summary)),
-            None => Verdict::Broken(evidence.sentences()),
-        };
-        (verdict, Some(evidence))
-    }
-
-    fn described(&self, indexes: impl IntoIterator<Item = u32>) -> Vec<Described> {
-        indexes.into_iter().filter_map(|index| evidence::describe(self.histories, index)).collect()
-    }
-
-    fn contradiction(&self, contradiction: Contradiction) -> Judged {
-        let place = |index: u32| {
-            let operation = self.operations[index as usize];
-            timeline::answered(operation).map_or(Revision(0), |(role, _)| role.revision())
-        };
-        let plain = |summary: String, revision, indexes: &[u32]| Evidence {
-            summary,
-            revision: Some(revision),
-            key: None,
-            expected: None,
-            seen: None,
-            operations: self.described(indexes.iter().copied()),
-        };
-        match contradiction {
-            Contradiction::SameRevision(first, second) => {
-                let revision = place(first);
-                let summary = format!("two writes were answered with revision {revision}");
-                self.broken(plain(summary, revision, &[first, second]), false)
-            }
-            Contradiction::WentBack(first, second) => {
-                let (earlier, later) = (place(first), place(second));
-                let summary = if earlier == later {
-                    format!(
-                        "a write was called after another operation had already seen its revision {later}"
-                    )
-                } else {
-                    format!(
-                        "an operation saw revision {later} though {earlier} had been answered before it was called"
-                    )
-                };
-                self.broken(plain(summary, earlier.max(later), &[first, second]), false)
-            }
-            Contradiction::TooManyRevisions(index, reach) => {
-                let summary = format!(
-                    "revision {} was seen, but all recorded writes together make no more than {reach}",
-                    place(index)
-                );
-                self.broken(plain(summary, place(index), &[index]), true)
-            }
-        }
-    }
-
-    /// Without a known start only the order can be judged.
-    fn without_start(&mut self, index: u32, reach: Revision) -> Judged {
-        let answered = || self.operations.iter().filter_map(|operation| timeline::answered(operation));
-        let first = answered().map(|(role, _)| role.revision()).min().unwrap_or_default();
-        let base = Revision(first.0 - 1);
-        let room = self.operations.len().saturating_mul(4).saturating_add(1 << 16);
-        match Timeline::new(self.operations, base, room) {
-            Err(contradiction @ (Contradiction::SameRevision(..) | Contradiction::WentBack(..))) => {
-                self.contradiction(contradiction)
-            }
-            _ => self.contradiction(Contradiction::TooManyRevisions(index, reach)),
-        }
-    }
-
-    fn disorder(&self, disorder: &Disorder) -> Judged {
-        let (summary, indexes) = match disorder {
-            Disorder::Cycle(cycle) => {
-                ("what was compacted became readable again, or a revision was unknown after it had been seen: \
-                  each of these must come before the next, and the last before the first".to_owned(), cycle.clone())
-            }
-            Disorder::Twice(first, second) => {
-                ("two compactions to one revision succeeded".to_owned(), vec![*first, *second])
-            }
-            Disorder::AboveItself(index) => {
-                ("a compaction was answered with an older revision than it compacted to".to_owned(), vec![*index])
-            }
-            Disorder::OutOfReach(index) => {
-                ("a revision was compacted that no recorded write reached".to_owned(), vec![*index])
-            }
-        };
-        let evidence = Evidence {
-            summary,
-            revision: None,
-            key: None,
-            expected: None,
-            seen: None,
-            operations: self.described(indexes.into_iter().take(EVIDENCE_AT_MOST)),
-        };
-        self.broken(evidence, matches!(disorder, Disorder::OutOfReach(_)))
-    }
-
-    fn mismatch(&self, mismatch: &Mismatch<'h>, timeline: &Timeline) -> Judged {
-        let revision = mismatch.revision;
-        let seen = mismatch.operation.map(|index| evidence::outcome(self.operations[index as usize]));
-        let gaps = timeline.gaps().iter().filter(|gap| **gap <= revision).count();
-        let unknown = if gaps == 0 {
-            String::new()
-        } else {
-            format!(
-                ", whichever of the {} writes of unknown fate are taken for the {gaps} revisions up to there that no answered write has",
-                self.figures.unknown_writes
-            )
-        };
-        let summary = match mismatch.operation {
-            Some(_) => format!("an answer is not what the writes up to revision {revision} leave{unknown}"),
-            None => format!("nothing that was recorded can have written revision {revision}{unknown}"),
-        };
-        let evidence = Evidence {
-            summary,
-            revision: Some(revision),
-            key: mismatch.key.cloned(),
-            expected: Some(mismatch.expected.clone()),
-            seen,
-            operations: self.described(self.concerned(mismatch, timeline)),
-        };
-        self.broken(evidence, true)
-    }
-
-    /// The operations on the key of a mismatch, the last before it, and the one that shows it.
-    fn concerned(&self, mismatch: &Mismatch<'h>, timeline: &Timeline) -> Vec<u32> {
-        let touches = |index: u32| {
-            let operation = self.operations[index as usize];
-            mismatch.key.is_none_or(|key| may_touch(&operation.request, key))
-        };
-        let upto = |revision: Revision| revision > timeline.base && revision <= mismatch.revision;
-        let mut concerned: Vec<u32> = (timeline.base.0..=mismatch.revision.0)
-            .rev()
-            .filter(|revision| upto(Revision(*revision)))
-            .filter_map(|revision| timeline.writer(Revision(revision)))
-            .filter(|index| touches(*index) && Some(*index) != mismatch.operation)
-            .take(EVIDENCE_AT_MOST / 2)
-            .collect();
-        concerned.reverse();
-        let deadline = timeline.deadline(mismatch.revision);
-        let unknown = (0..NONE)
-            .zip(self.operations)
-            .filter(|(_, operation)| unknown::may_fill(operation) && operation.call <= deadline)
-            .map(|(index, _)| index)
-            .filter(|index| {
-                timeline.gaps().first().is_some_and(|gap| *gap <= mismatch.revision) && touches(*index)
-            });
-        concerned.extend(unknown.take(EVIDENCE_AT_MOST / 2));
-        concerned.extend(mismatch.operation);
-        concerned
-    }
-}
-
-fn may_touch(request: &Request, key: &Blob) -> bool {
-    match request {
-        Request::Put(put) => put.key == *key,
-        Request::DeleteRange(delete) => delete.keys.contains(key),
-        Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(|part| may_touch(part, key)),
-        Request::Range(_) | Request::Compact(_) => false,
     }
 }

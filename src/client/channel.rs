@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -24,7 +24,10 @@ use tokio_rustls::{
 };
 use tonic::{
     body::Body,
-    codegen::http::{HeaderValue, Request, Response, header::AUTHORIZATION},
+    codegen::http::{
+        HeaderValue, Request, Response,
+        header::{AUTHORIZATION, CONTENT_TYPE},
+    },
 };
 
 use super::{
@@ -109,6 +112,12 @@ pub enum ChannelError {
     /// It left, and the connection or stream broke before the answer's head came.
     #[error("the connection broke with the request under way: {0}")]
     Broken(h2::Error),
+    /// It was answered by something that does not speak gRPC.
+    #[error("the answer is no gRPC, its content type is {content_type:?}")]
+    NotGrpc {
+        /// What the answer says that it is.
+        content_type: String,
+    },
     /// Its own body failed; a part of it may have left.
     #[error("the request's body failed: {0}")]
     Body(tonic::Status),
@@ -134,9 +143,23 @@ struct Shared {
     state: Mutex<State>,
 }
 
+/// When the steps of a dial were done, from its beginning.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DialTimes {
+    /// The host's addresses were known.
+    pub resolved: Duration,
+    /// TCP was established.
+    pub connected: Duration,
+    /// TLS was established; none for plain text.
+    pub secured: Option<Duration>,
+    /// HTTP/2 was established.
+    pub open: Duration,
+}
+
 #[derive(Default)]
 struct State {
     connection: Option<(ConnectionId, Sender)>,
+    dial: DialTimes,
     token: Option<HeaderValue>,
 }
 
@@ -165,6 +188,21 @@ impl Channel {
         })))
     }
 
+    /// Another channel to the same member, with a connection of its own; nothing is dialled yet.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        let shared = &self.0;
+        Self(Arc::new(Shared {
+            endpoint: shared.endpoint.clone(),
+            tls: shared.tls.clone(),
+            user: shared.user.clone(),
+            dial_timeout: shared.dial_timeout,
+            keepalive: shared.keepalive,
+            dialling: tokio::sync::Mutex::default(),
+            state: Mutex::default(),
+        }))
+    }
+
     /// The member.
     pub fn endpoint(&self) -> &Endpoint {
         &self.0.endpoint
@@ -173,6 +211,16 @@ impl Channel {
     /// Dials, if there is no living connection.
     pub async fn connect(&self) -> Result<ConnectionId, NotSent> {
         Ok(connection(&self.0).await?.id)
+    }
+
+    /// Dials a connection for the caller alone, over which nothing else is sent and nobody authenticates.
+    pub async fn dial_apart(&self) -> Result<Sender, NotSent> {
+        Ok(dial_in_time(&self.0).await?.0.sender)
+    }
+
+    /// The steps of the last dial that led to a connection.
+    pub fn dial_times(&self) -> DialTimes {
+        self.0.state().dial
     }
 
     /// The living connection's id, if there is one.
@@ -228,6 +276,7 @@ impl tower_service::Service<Request<Body>> for Connection {
 impl Connection {
     async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, ChannelError> {
         const UNAUTHENTICATED: &[u8] = b"16";
+        const GRPC: &[u8] = b"application/grpc";
         let mut response = self.sender.send(request).await.map_err(|error| match error {
             SendError::NotSent(source) => {
                 NotSent::Closed { endpoint: self.shared.endpoint.clone(), source }.into()
@@ -237,6 +286,11 @@ impl Connection {
         })?;
         if response.headers().get("grpc-status").is_some_and(|status| status == UNAUTHENTICATED) {
             self.shared.state().token = None;
+        }
+        let content_type = response.headers().get(CONTENT_TYPE);
+        if let Some(other) = content_type.filter(|value| !value.as_bytes().starts_with(GRPC)) {
+            let content_type = String::from_utf8_lossy(other.as_bytes()).into_owned();
+            return Err(ChannelError::NotGrpc { content_type });
         }
         response.extensions_mut().insert(self.id);
         Ok(response)
@@ -263,39 +317,62 @@ async fn connection(shared: &Arc<Shared>) -> Result<Connection, NotSent> {
     if let Some(connection) = living(shared) {
         return Ok(connection);
     }
-    let after = shared.dial_timeout;
-    let dialled = tokio::time::timeout(after, dial(shared)).await;
-    let connection =
-        dialled.map_err(|_| NotSent::TimedOut { endpoint: shared.endpoint.clone(), after }).flatten()?;
-    shared.state().connection = Some((connection.id, connection.sender.clone()));
+    let (connection, times) = dial_in_time(shared).await?;
+    let mut state = shared.state();
+    state.connection = Some((connection.id, connection.sender.clone()));
+    state.dial = times;
     Ok(connection)
 }
 
-async fn dial(shared: &Arc<Shared>) -> Result<Connection, NotSent> {
+async fn dial_in_time(shared: &Arc<Shared>) -> Result<(Connection, DialTimes), NotSent> {
+    let after = shared.dial_timeout;
+    let dialled = tokio::time::timeout(after, dial(shared)).await;
+    dialled.map_err(|_| NotSent::TimedOut { endpoint: shared.endpoint.clone(), after }).flatten()
+}
+
+async fn dial(shared: &Arc<Shared>) -> Result<(Connection, DialTimes), NotSent> {
+    let begun = Instant::now();
+    let mut times = DialTimes::default();
     let endpoint = || shared.endpoint.clone();
     let addresses = tokio::net::lookup_host((shared.endpoint.host(), shared.endpoint.port()))
         .await
         .map_err(|source| NotSent::Resolve { endpoint: endpoint(), source })?;
+    times.resolved = begun.elapsed();
     let mut refused = std::io::Error::other("the name has no address");
     for address in addresses {
         match TcpStream::connect(address).await {
-            Ok(stream) => return handshake(shared, stream).await,
+            Ok(stream) => {
+                times.connected = begun.elapsed();
+                return handshake(shared, stream, begun, times).await;
+            }
             Err(error) => refused = error,
         }
     }
     Err(NotSent::Connect { endpoint: endpoint(), source: refused })
 }
 
-async fn handshake(shared: &Arc<Shared>, stream: TcpStream) -> Result<Connection, NotSent> {
+async fn handshake(
+    shared: &Arc<Shared>,
+    stream: TcpStream,
+    begun: Instant,
+    mut times: DialTimes,
+) -> Result<(Connection, DialTimes), NotSent> {
     let endpoint = &shared.endpoint;
     // A failure to set it costs latency alone.
     let _ = stream.set_nodelay(true);
-    let Some(config) = &shared.tls else { return speak_http(shared, stream).await };
+    let Some(config) = &shared.tls else {
+        let connection = speak_http(shared, stream).await?;
+        times.open = begun.elapsed();
+        return Ok((connection, times));
+    };
     let failed = |source| NotSent::Tls { endpoint: endpoint.clone(), source };
     let name = ServerName::try_from(endpoint.host().to_owned())
         .map_err(|error| failed(std::io::Error::other(error)))?;
     let secured = TlsConnector::from(Arc::clone(config)).connect(name, stream).await.map_err(failed)?;
-    speak_http(shared, secured).await
+    times.secured = Some(begun.elapsed());
+    let connection = speak_http(shared, secured).await?;
+    times.open = begun.elapsed();
+    Ok((connection, times))
 }
 
 async fn speak_http<S>(shared: &Arc<Shared>, stream: S) -> Result<Connection, NotSent>

@@ -14,16 +14,23 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Notify,
+};
 use tonic::{
     Status,
     body::Body,
     codegen::http::{Request, Response},
 };
 
-/// Room for what a member may send before it is told that it was read.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Room for what the other side may send before it is told that it was read.
+pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// The same for all streams of a connection.
+pub const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// Headers and trailers may be so large, unfolded; the longest that an etcd sends is a message of some words.
+const HEADERS_AT_MOST_BYTES: u32 = 1 << 16;
 
 /// How a connection finds out that the other side is gone.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +62,7 @@ pub struct Sender {
 #[derive(Default)]
 struct Shared {
     closed: AtomicBool,
+    ended: Notify,
     under_way: AtomicUsize,
 }
 
@@ -65,6 +73,7 @@ where
 {
     let (h2, mut connection) = h2::client::Builder::new()
         .enable_push(false)
+        .max_header_list_size(HEADERS_AT_MOST_BYTES)
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .handshake(stream)
@@ -76,19 +85,30 @@ where
         // What ends the connection also reaches every request under way on it, so nothing is lost here.
         tokio::select! {
             _ = connection => {}
-            () = until_silent(pings, keepalive, &probed) => {}
+            () = until_silent(pings, keepalive, || probed.is_busy()) => {}
         }
-        probed.closed.store(true, Ordering::Release);
+        probed.close();
     });
     Ok(Sender { h2, shared })
 }
 
+impl Shared {
+    fn is_busy(&self) -> bool {
+        self.under_way.load(Ordering::Acquire) > 0
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.ended.notify_waiters();
+    }
+}
+
 /// Ends when the other side leaves a probe unanswered.
-async fn until_silent(mut pings: h2::PingPong, keepalive: Keepalive, shared: &Shared) {
+pub async fn until_silent(mut pings: h2::PingPong, keepalive: Keepalive, is_busy: impl Fn() -> bool) {
     loop {
         tokio::time::sleep(keepalive.time).await;
         // A server of default settings takes probes of an idle connection for abuse.
-        if shared.under_way.load(Ordering::Acquire) == 0 {
+        if !is_busy() {
             continue;
         }
         let answered = tokio::time::timeout(keepalive.timeout, pings.ping(h2::Ping::opaque())).await;
@@ -104,16 +124,23 @@ impl Sender {
         self.shared.closed.load(Ordering::Acquire)
     }
 
+    /// Whether requests are under way.
+    pub fn is_busy(&self) -> bool {
+        self.shared.is_busy()
+    }
+
+    /// Ends when the connection has.
+    pub async fn closed(&self) {
+        let ended = self.shared.ended.notified();
+        if !self.is_closed() {
+            ended.await;
+        }
+    }
+
     /// Sends a request; the answer's body comes as it is read.
     pub async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
-        let ready = std::future::poll_fn(|context| self.h2.poll_ready(context)).await;
-        ready.map_err(|error| self.not_sent(error))?;
         let (parts, body) = request.into_parts();
-        let under_way = UnderWay::new(&self.shared);
-        let (answer, stream) = self
-            .h2
-            .send_request(Request::from_parts(parts, ()), false)
-            .map_err(|error| self.not_sent(error))?;
+        let Begun { answer, stream, under_way } = self.begin(Request::from_parts(parts, ()), false).await?;
         let mut pump = Pump { body, stream, held: None };
         let pumped = std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut pump).poll(context))).await;
         match pumped {
@@ -125,14 +152,33 @@ impl Sender {
         Ok(answer.map(|stream| Incoming { stream, _under_way: under_way }))
     }
 
+    /// Sends a request's head; it has no body if this is its `end`.
+    pub async fn begin(&mut self, head: Request<()>, end: bool) -> Result<Begun, SendError> {
+        let ready = std::future::poll_fn(|context| self.h2.poll_ready(context)).await;
+        ready.map_err(|error| self.not_sent(error))?;
+        let under_way = UnderWay::new(&self.shared);
+        let (answer, stream) = self.h2.send_request(head, end).map_err(|error| self.not_sent(error))?;
+        Ok(Begun { answer, stream, under_way })
+    }
+
     fn not_sent(&self, error: h2::Error) -> SendError {
-        self.shared.closed.store(true, Ordering::Release);
+        self.shared.close();
         SendError::NotSent(error)
     }
 }
 
+/// A request whose head was sent.
+pub struct Begun {
+    /// The answer's head, when it comes.
+    pub answer: h2::client::ResponseFuture,
+    /// Takes the request's body.
+    pub stream: h2::SendStream<Bytes>,
+    /// To be kept until the answer is over, so that the connection is probed meanwhile.
+    pub under_way: UnderWay,
+}
+
 /// Counts a request from its start to the end of its answer.
-struct UnderWay(Arc<Shared>);
+pub struct UnderWay(Arc<Shared>);
 
 impl UnderWay {
     fn new(shared: &Arc<Shared>) -> Self {

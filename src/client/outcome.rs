@@ -5,7 +5,10 @@
 use tonic::Code;
 
 use super::{CallError, channel::NotSent};
-use crate::operation::{Failure, Outcome, Request};
+use crate::operation::{
+    Failure, Outcome, Request,
+    service::{ElectionRequest, LockRequest},
+};
 
 /// The server's errors that say that the request had no effect and never will: status code and message, from
 /// etcd's `rpctypes`, each checked against the place in the server that raises it.
@@ -40,6 +43,26 @@ const REVISION_OUT_OF_REACH: [(Code, &str); 2] = [
     (Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision"),
 ];
 
+const NO_KEY: &str = "etcdserver: key is not provided";
+const NO_LEASE: &str = "etcdserver: requested lease not found";
+
+/// What the lock and election services say if nothing has happened. A member carries their requests out as a client
+/// of itself, by which errors lose their codes: the code is always `unknown`.
+///
+/// Absent on purpose: a lock's `mutex: session is expired` and whatever else follows the wait for a lock, since the
+/// key was there, and all errors of a campaign, which may be several transactions.
+fn of_service(request: &Request) -> &'static [&'static str] {
+    match request {
+        Request::Lock(LockRequest::Lock { .. }) => &[NO_LEASE],
+        Request::Lock(LockRequest::Unlock { .. }) | Request::Election(ElectionRequest::Resign { .. }) => {
+            &[NO_KEY]
+        }
+        Request::Election(ElectionRequest::Proclaim { .. }) => &[NO_KEY, NO_LEASE, "election: not leader"],
+        Request::Election(ElectionRequest::Leader { .. }) => &["election: no leader"],
+        _ => &[],
+    }
+}
+
 /// The outcome of a request whose call failed.
 pub fn of_error(request: &Request, error: &CallError) -> Outcome {
     let failure = failure(error);
@@ -53,12 +76,15 @@ fn is_definite(request: &Request, error: &CallError) -> bool {
         CallError::Status { code, message } => {
             let said = (*code, message.as_str());
             let writing_transaction = matches!(request, Request::Txn(_)) && request.can_write();
-            DID_NOT_HAPPEN.contains(&said) || (REVISION_OUT_OF_REACH.contains(&said) && !writing_transaction)
+            DID_NOT_HAPPEN.contains(&said)
+                || (REVISION_OUT_OF_REACH.contains(&said) && !writing_transaction)
+                || (*code == Code::Unknown && of_service(request).contains(&message.as_str()))
         }
     }
 }
 
-fn failure(error: &CallError) -> Failure {
+/// The error of a call or of a stream, in words.
+pub fn failure(error: &CallError) -> Failure {
     let code = match error {
         CallError::NotSent(error) if matches!(**error, NotSent::Authenticate { .. }) => "unauthenticated",
         CallError::NotSent(_) | CallError::Transport(_) => "unavailable",

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio_rustls::rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
@@ -41,7 +41,7 @@ pub enum TlsError {
     )]
     NoAuthorities,
     /// Certificate and key don't fit, or the certificate is unusable.
-    #[error("can't use the client certificate {}: {detail}", path.display())]
+    #[error("can't use the certificate {}: {detail}", path.display())]
     Certificate {
         /// The certificate's file.
         path: PathBuf,
@@ -61,6 +61,16 @@ pub fn client_config(settings: &Settings) -> Result<Arc<ClientConfig>, TlsError>
             })?
         }
     };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The configuration of a server with this certificate, for HTTP/2 with clients that need none.
+pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let builder = ServerConfig::builder().with_no_client_auth();
+    let config = builder.with_single_cert(certificates(certificate)?, private_key(key)?);
+    let mut config = config
+        .map_err(|error| TlsError::Certificate { path: certificate.to_owned(), detail: error.to_string() })?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
 }

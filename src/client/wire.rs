@@ -1,6 +1,10 @@
 //! The only place that maps operations to protobuf and back. A request maps always; an answer that lacks what
 //! every such answer has (the header, a pair's fields in range) is a malformed answer, never a guess.
 
+pub mod request;
+pub mod service;
+pub mod stream;
+
 use bytes::Bytes;
 
 use crate::{
@@ -15,7 +19,7 @@ use crate::{
         },
         mvccpb,
     },
-    types::{Blob, ClusterId, LeaseId, MemberId, RaftTerm, Revision, Version},
+    types::{ClusterId, LeaseId, MemberId, RaftTerm, Revision, Version},
 };
 
 /// An answer lacks a part that every such answer has.
@@ -28,6 +32,7 @@ pub struct MalformedAnswer {
 /// A range as protobuf.
 pub fn range_request(range: &Range) -> pb::RangeRequest {
     let (key, range_end) = interval(&range.keys);
+    let bounds = range.bounds();
     pb::RangeRequest {
         key,
         range_end,
@@ -50,18 +55,18 @@ pub fn range_request(range: &Range) -> pb::RangeRequest {
         serializable: range.serializable,
         keys_only: range.keys_only,
         count_only: range.count_only,
-        min_mod_revision: or_zero(range.min_mod_revision),
-        max_mod_revision: or_zero(range.max_mod_revision),
-        min_create_revision: or_zero(range.min_create_revision),
-        max_create_revision: or_zero(range.max_create_revision),
+        min_mod_revision: or_zero(bounds.min_mod_revision),
+        max_mod_revision: or_zero(bounds.max_mod_revision),
+        min_create_revision: or_zero(bounds.min_create_revision),
+        max_create_revision: or_zero(bounds.max_create_revision),
     }
 }
 
 /// A put as protobuf.
 pub fn put_request(put: &Put) -> pb::PutRequest {
     pb::PutRequest {
-        key: put.key.0.clone(),
-        value: put.value.0.clone(),
+        key: (&put.key).into(),
+        value: (&put.value).into(),
         lease: put.lease.0,
         prev_kv: put.prev_kv,
         ignore_value: put.ignore_value,
@@ -126,7 +131,7 @@ pub fn header(header: Option<&pb::ResponseHeader>) -> Result<Header, MalformedAn
 }
 
 fn interval(keys: &KeyRange) -> (Bytes, Bytes) {
-    (keys.key.0.clone(), keys.range_end.as_ref().map_or_else(Bytes::new, |end| end.0.clone()))
+    ((&keys.key).into(), keys.range_end.as_ref().map_or_else(Bytes::new, Bytes::from))
 }
 
 fn or_zero(revision: Option<Revision>) -> i64 {
@@ -139,7 +144,7 @@ fn compare(compare: &Compare) -> pb::Compare {
         Target::Version(version) => (CompareTarget::Version, TargetUnion::Version(version.0)),
         Target::CreateRevision(revision) => (CompareTarget::Create, TargetUnion::CreateRevision(revision.0)),
         Target::ModRevision(revision) => (CompareTarget::Mod, TargetUnion::ModRevision(revision.0)),
-        Target::Value(value) => (CompareTarget::Value, TargetUnion::Value(value.0.clone())),
+        Target::Value(value) => (CompareTarget::Value, TargetUnion::Value(value.into())),
         Target::Lease(lease) => (CompareTarget::Lease, TargetUnion::Lease(lease.0)),
     };
     let result = match compare.operator {
@@ -151,7 +156,7 @@ fn compare(compare: &Compare) -> pb::Compare {
     pb::Compare { result: result.into(), target: target.into(), key, range_end, target_union: Some(union) }
 }
 
-/// A compaction can't be a part of a transaction: it goes out as an empty operation, which the server refuses.
+/// Only requests of the key-value service but compactions can be part of a transaction: others go out as an empty operation, which the server refuses.
 fn request_op(request: &Request) -> pb::RequestOp {
     let request = match request {
         Request::Range(range) => Some(request_op::Request::RequestRange(range_request(range))),
@@ -160,7 +165,7 @@ fn request_op(request: &Request) -> pb::RequestOp {
             Some(request_op::Request::RequestDeleteRange(delete_range_request(delete)))
         }
         Request::Txn(txn) => Some(request_op::Request::RequestTxn(txn_request(txn))),
-        Request::Compact(_) => None,
+        _ => None,
     };
     pb::RequestOp { request }
 }
@@ -174,7 +179,7 @@ fn range_answer(response: pb::RangeResponse) -> Answer {
 }
 
 fn put_answer(response: pb::PutResponse) -> Answer {
-    Answer::Put { prev_kv: response.prev_kv.map(key_value) }
+    Answer::Put { prev_kv: response.prev_kv.map(key_value).map(Box::new) }
 }
 
 fn delete_answer(response: pb::DeleteRangeResponse) -> Answer {
@@ -201,8 +206,8 @@ fn response_op(op: pb::ResponseOp) -> Result<Answer, MalformedAnswer> {
 /// A pair from protobuf.
 pub fn key_value(kv: mvccpb::KeyValue) -> KeyValue {
     KeyValue {
-        key: Blob(kv.key),
-        value: Blob(kv.value),
+        key: kv.key.into(),
+        value: kv.value.into(),
         create_revision: Revision(kv.create_revision),
         mod_revision: Revision(kv.mod_revision),
         version: Version(kv.version),

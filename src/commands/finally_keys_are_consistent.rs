@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     check::{
+        self,
         final_state::{self, Contents},
-        linearizable::{self, Figures},
     },
     exit::ExitStatus,
     history::reader,
@@ -45,17 +45,22 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
     let mut evidence = vec![];
     settle(state.acknowledged, properties::acknowledged_writes_are_kept, &mut evidence);
     settle(state.attempted, properties::nothing_is_made_up, &mut evidence);
-    check_order(&session, &mut evidence)?;
+    check_histories(&session, &mut evidence)?;
     Ok(verdict(&evidence))
 }
 
 /// The reads of this very command are part of it.
-fn check_order(session: &Session, evidence: &mut Vec<String>) -> Result<(), SessionError> {
-    let found = linearizable::check(&reader::read_folder(session.folder())?);
-    let Figures { operations, unknown_writes, gaps, .. } = found.figures;
-    println!("looked for an order of {operations} operations, {unknown_writes} unknown writes, {gaps} gaps");
-    properties::order_checked(!matches!(found.verdict, Verdict::Undecided(_)));
-    settle(found.verdict, properties::operations_are_linearizable, evidence);
+fn check_histories(session: &Session, evidence: &mut Vec<String>) -> Result<(), SessionError> {
+    for judgement in check::all(&reader::read_folder(session.folder())?) {
+        let message = judgement.guarantee.message();
+        println!("{message}: looked at {}", judgement.looked_at);
+        properties::judged(&judgement);
+        match judgement.verdict {
+            Verdict::Holds => {}
+            Verdict::Broken(found) => evidence.extend(found),
+            Verdict::Undecided(reason) => println!("{message}: undecided: {reason}"),
+        }
+    }
     Ok(())
 }
 

@@ -53,17 +53,10 @@ pub(super) async fn pairs(
         let last = answer.kvs.last().map(|kv| kv.key.clone());
         pairs.extend(answer.kvs);
         match last {
-            Some(last) if answer.more => keys.key = after(&last),
+            Some(last) if answer.more => keys.key = last.successor(),
             _ => return Ok(pairs),
         }
     }
-}
-
-/// The smallest key that is greater.
-fn after(key: &Blob) -> Blob {
-    let mut next = key.0.to_vec();
-    next.push(0);
-    next.into()
 }
 
 async fn ask(

@@ -1,14 +1,22 @@
 //! A history without its contents: when each operation was called, when it returned and with which sort of
 //! outcome. In goes a file, out come outlines, several times as fast as whole records. It judges nothing.
 
-use std::{collections::HashMap, fs::File, io::BufReader, path::Path};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+};
 
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     HistoryError,
-    reader::{WrongLine, each_line},
-    record::FORMAT_VERSION,
+    reader::{
+        BUFFER_BYTES,
+        lines::{WrongLine, each_line},
+    },
+    record::{FORMAT_VERSION, OLDEST_VERSION},
 };
 use crate::types::Monotonic;
 
@@ -37,9 +45,20 @@ pub struct Outline {
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    History { format_version: u32 },
-    Call { operation: u64, time: u64 },
-    Return { operation: u64, time: u64, outcome: Outcome },
+    History {
+        format_version: u32,
+    },
+    Call {
+        operation: u64,
+        time: u64,
+    },
+    Return {
+        operation: u64,
+        time: u64,
+        outcome: Outcome,
+    },
+    #[serde(alias = "receive", alias = "end")]
+    Send(IgnoredAny),
 }
 
 #[derive(Deserialize)]
@@ -63,10 +82,15 @@ impl Outcome {
 /// The operations of one file in order of call; a torn last line is dropped.
 pub fn read_file(path: &Path) -> Result<Vec<Outline>, HistoryError> {
     let file = File::open(path).map_err(HistoryError::io("read", path))?;
+    read_lines(path, BufReader::with_capacity(BUFFER_BYTES, file))
+}
+
+/// The same from wherever the lines come; errors name `path`.
+pub fn read_lines(path: &Path, lines: impl BufRead) -> Result<Vec<Outline>, HistoryError> {
     let (mut outlines, mut open) = (Vec::new(), HashMap::new());
-    each_line(path, BufReader::with_capacity(1 << 16, file), |line| {
+    each_line(path, lines, |line| {
         match serde_json::from_slice(line)? {
-            Line::History { format_version: FORMAT_VERSION } => {}
+            Line::History { format_version: OLDEST_VERSION..=FORMAT_VERSION } | Line::Send(_) => {}
             Line::History { format_version } => return Err(WrongLine::Version(format_version)),
             Line::Call { operation, time } => {
                 open.insert(operation, outlines.len());

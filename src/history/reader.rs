@@ -1,22 +1,37 @@
-//! Reads history files back: calls joined with their returns, in order of call. A torn last line is what a killed
+//! Reads history files back: calls joined with their returns, in order of call, and streams with their
+//! messages. A torn last line is what a killed
 //! program leaves and is dropped; any other line that is no record is an error that names file and line.
 
+pub(super) mod lines;
+mod open;
+
 use std::{
-    collections::HashMap,
+    borrow::Cow,
     fs::{self, File},
     io::{BufRead, BufReader},
     ops::AddAssign,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use self::{
+    lines::{WrongLine, each_line},
+    open::{Names, Open, Streams},
+};
 use super::{
-    HistoryError,
-    record::{FORMAT_VERSION, Preamble, Record},
+    HistoryError, plain,
+    record::{FORMAT_VERSION, OLDEST_VERSION, Preamble, Record},
 };
 use crate::{
-    operation::{Outcome, Request, Response},
-    types::{Monotonic, OperationId, ProcessId},
+    operation::{
+        Failure, Outcome, Request, Response,
+        stream::{Received, Sent},
+    },
+    types::{ConnectionId, Monotonic, OperationId, ProcessId, StreamId},
 };
+
+/// As much of a file is read at once.
+pub(super) const BUFFER_BYTES: usize = 1 << 18;
 
 /// What one program recorded.
 #[derive(Clone, Debug)]
@@ -27,6 +42,32 @@ pub struct History {
     pub preamble: Preamble,
     /// In order of call.
     pub operations: Vec<Operation>,
+    /// In order of their first message.
+    pub streams: Vec<Stream>,
+}
+
+/// A stream with all its messages.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Unique in its file.
+    pub id: StreamId,
+    /// The logical process that owned it.
+    pub process: ProcessId,
+    /// The member asked.
+    pub member: Arc<str>,
+    /// Both ways, in order; at least one.
+    pub messages: Vec<(Monotonic, Message)>,
+    /// When it was over, and by which failure unless the client closed it; none if the program ended before.
+    pub ended: Option<(Monotonic, Option<Failure>)>,
+}
+
+/// A message on a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// To the member.
+    Sent(Sent),
+    /// From the member.
+    Received(Received),
 }
 
 /// A call with its return, if there is one.
@@ -37,13 +78,15 @@ pub struct Operation {
     /// The logical process that waited for it.
     pub process: ProcessId,
     /// The member asked.
-    pub member: String,
+    pub member: Arc<str>,
     /// When it was called.
     pub call: Monotonic,
     /// What was asked.
     pub request: Request,
     /// When it returned, and with what; none if the program ended before.
     pub returned: Option<(Monotonic, Outcome)>,
+    /// The connection of its answer, if that was recorded: unique in its file.
+    pub connection: Option<ConnectionId>,
 }
 
 impl Operation {
@@ -86,31 +129,58 @@ fn refuse_two_boots(histories: &[History]) -> Result<(), HistoryError> {
 /// One history; none if not even its first line is whole.
 pub fn read_file(path: &Path) -> Result<Option<History>, HistoryError> {
     let file = File::open(path).map_err(HistoryError::io("read", path))?;
-    read_lines(path, BufReader::with_capacity(1 << 16, file))
+    read_lines(path, BufReader::with_capacity(BUFFER_BYTES, file))
 }
 
-fn read_lines(path: &Path, lines: impl BufRead) -> Result<Option<History>, HistoryError> {
+/// The same from wherever the lines come; errors name `path`.
+pub fn read_lines(path: &Path, lines: impl BufRead) -> Result<Option<History>, HistoryError> {
     let mut history: Option<History> = None;
-    let mut open = Open::default();
+    let (mut open, mut streams, mut names) = (Open::default(), Streams::default(), Names::default());
     each_record(path, lines, |record| {
         match (record, &mut history) {
             (Record::History(preamble), _) => {
-                history = Some(History { path: path.to_owned(), preamble, operations: vec![] });
+                history =
+                    Some(History { path: path.to_owned(), preamble, operations: vec![], streams: vec![] });
             }
             (Record::Call(call), Some(history)) => {
-                open.call(call.operation, history.operations.len())?;
+                open.call(call.operation)?;
                 history.operations.push(Operation {
                     id: call.operation,
                     process: call.process,
-                    member: call.member.into_owned(),
+                    member: names.shared(&call.member),
                     call: call.time,
                     request: call.request.into_owned(),
                     returned: None,
+                    connection: None,
                 });
             }
             (Record::Return(returned), Some(history)) => {
-                let position = open.returned(returned.operation)?;
-                history.operations[position].returned = Some((returned.time, returned.outcome.into_owned()));
+                let operation = &mut history.operations[open.returned(returned.operation)?];
+                operation.returned = Some((returned.time, returned.outcome.into_owned()));
+                operation.connection = returned.connection;
+            }
+            (Record::Send(sent), Some(history)) => {
+                let position = streams.sent(sent.stream, history.streams.len())?;
+                if position == history.streams.len() {
+                    history.streams.push(Stream {
+                        id: sent.stream,
+                        process: sent.process,
+                        member: names.shared(&sent.member),
+                        messages: vec![],
+                        ended: None,
+                    });
+                }
+                let message = Message::Sent(sent.message.into_owned());
+                history.streams[position].messages.push((sent.time, message));
+            }
+            (Record::Receive(received), Some(history)) => {
+                let message = Message::Received(received.message.into_owned());
+                let position = streams.open(received.stream)?;
+                history.streams[position].messages.push((received.time, message));
+            }
+            (Record::End(end), Some(history)) => {
+                let position = streams.ended(end.stream)?;
+                history.streams[position].ended = Some((end.time, end.failure.map(Cow::into_owned)));
             }
             (_, None) => {}
         }
@@ -148,11 +218,14 @@ impl AddAssign for Counts {
 /// Reads a file to its end without keeping it: its counts, or what is wrong with it.
 pub fn count_file(path: &Path) -> Result<Counts, HistoryError> {
     let file = File::open(path).map_err(HistoryError::io("read", path))?;
-    let (mut counts, mut open) = (Counts::default(), Open::default());
-    each_record(path, BufReader::with_capacity(1 << 16, file), |record| {
+    let (mut counts, mut open, mut streams) = (Counts::default(), Open::default(), Streams::default());
+    each_record(path, BufReader::with_capacity(BUFFER_BYTES, file), |record| {
         match record {
             Record::History(_) => {}
-            Record::Call(call) => open.call(call.operation, ())?,
+            Record::Send(sent) => streams.sent(sent.stream, 0).map(|_| ())?,
+            Record::Receive(received) => streams.open(received.stream).map(|_| ())?,
+            Record::End(end) => streams.ended(end.stream).map(|_| ())?,
+            Record::Call(call) => open.call(call.operation).map(|_| ())?,
             Record::Return(returned) => {
                 open.returned(returned.operation)?;
                 match *returned.outcome {
@@ -164,29 +237,19 @@ pub fn count_file(path: &Path) -> Result<Counts, HistoryError> {
         }
         Ok(())
     })?;
-    counts.unknown += open.0.len() as u64;
+    counts.unknown += open.count() as u64;
     Ok(counts)
 }
 
-/// Calls that have not returned, each with what is kept of it.
-struct Open<T>(HashMap<OperationId, T>);
-
-impl<T> Default for Open<T> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
-impl<T> Open<T> {
-    fn call(&mut self, operation: OperationId, kept: T) -> Result<(), String> {
-        match self.0.insert(operation, kept) {
-            Some(_) => Err(format!("operation {operation} is called twice")),
-            None => Ok(()),
+/// A line's record.
+fn parse(line: &[u8]) -> Result<Record<'_>, serde_json::Error> {
+    let Ok(text) = str::from_utf8(line) else { return serde_json::from_slice(line) };
+    match plain::record(text) {
+        Some(record) => {
+            debug_assert_eq!(serde_json::from_str::<Record<'_>>(text).ok(), Some(record.clone()));
+            Ok(record)
         }
-    }
-
-    fn returned(&mut self, operation: OperationId) -> Result<T, String> {
-        self.0.remove(&operation).ok_or_else(|| format!("operation {operation} returns without a call"))
+        None => serde_json::from_str(text),
     }
 }
 
@@ -198,15 +261,17 @@ fn each_record(
 ) -> Result<(), HistoryError> {
     let mut begun = false;
     each_line(path, lines, |line| {
-        let record = serde_json::from_slice(line)?;
+        let record = parse(line)?;
         match (&record, begun) {
-            (Record::History(preamble), _) if preamble.format_version != FORMAT_VERSION => {
+            (Record::History(preamble), _)
+                if !(OLDEST_VERSION..=FORMAT_VERSION).contains(&preamble.format_version) =>
+            {
                 return Err(WrongLine::Version(preamble.format_version));
             }
             (Record::History(_), true) => {
                 return Err("only the first line tells who recorded".to_owned().into());
             }
-            (Record::Call(_) | Record::Return(_), false) => {
+            (_, false) if !matches!(record, Record::History(_)) => {
                 return Err("the first line must tell who recorded".to_owned().into());
             }
             _ => begun = true,
@@ -215,51 +280,9 @@ fn each_record(
     })
 }
 
-/// Why a line is none of a history.
-pub(super) enum WrongLine {
-    Malformed(String),
-    /// It is of this other version of the format.
-    Version(u32),
-}
-
-impl From<String> for WrongLine {
-    fn from(detail: String) -> Self {
-        Self::Malformed(detail)
-    }
-}
-
-impl From<serde_json::Error> for WrongLine {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Malformed(error.to_string())
-    }
-}
-
-/// Hands on each whole line without its end; what a killed program left of its last one is dropped.
-pub(super) fn each_line(
-    path: &Path,
-    mut lines: impl BufRead,
-    mut on_line: impl FnMut(&[u8]) -> Result<(), WrongLine>,
-) -> Result<(), HistoryError> {
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        lines.read_until(b'\n', &mut line).map_err(HistoryError::io("read", path))?;
-        if line.pop() != Some(b'\n') {
-            break;
-        }
-        on_line(&line).map_err(|wrong| match wrong {
-            WrongLine::Malformed(detail) => {
-                HistoryError::Malformed { path: path.to_owned(), line: number, detail }
-            }
-            WrongLine::Version(found) => HistoryError::Version { path: path.to_owned(), found },
-        })?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{borrow::Cow, io::Cursor};
+    use std::io::Cursor;
 
     use super::*;
     use crate::{
@@ -293,8 +316,12 @@ mod tests {
         for (operation, outcome) in (1..).zip(&outcomes) {
             writer.write(&call(operation, &put)).unwrap();
             let outcome = Cow::Borrowed(outcome);
-            let returned =
-                Return { operation: OperationId(operation), time: Monotonic(operation * 10 + 5), outcome };
+            let returned = Return {
+                operation: OperationId(operation),
+                time: Monotonic(operation * 10 + 5),
+                connection: None,
+                outcome,
+            };
             writer.write(&Record::Return(returned)).unwrap();
         }
         writer.write(&call(3, &put)).unwrap();
@@ -349,5 +376,11 @@ mod tests {
             ),
         );
         assert!(matches!(other, Err(HistoryError::Version { found: 9, .. })));
+    }
+
+    /// A million operations are to be read and checked in 400 MB: what is rare is boxed.
+    #[test]
+    fn operations_are_small() {
+        assert!(size_of::<Operation>() <= 232 && size_of::<crate::operation::KeyValue>() <= 80);
     }
 }

@@ -5,23 +5,37 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    operation::{Outcome, Request},
-    types::{Monotonic, OperationId, ProcessId},
+    operation::{
+        Failure, Outcome, Request,
+        stream::{Received, Sent},
+    },
+    types::{ConnectionId, Monotonic, OperationId, ProcessId, StreamId},
 };
 
 /// Raised whenever a reader of the old format would misunderstand the new one.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
+/// Version 1 had no streams, and no other requests than those of the key-value service.
+pub const OLDEST_VERSION: u32 = 1;
 
-/// One line: `{"history": …}` first, then `{"call": …}` and `{"return": …}` as they happened.
+/// One line: `{"history": …}` first, then `{"call": …}` and `{"return": …}`, `{"send": …}`, `{"receive": …}` and
+/// `{"end": …}` as they happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record<'a> {
     /// Who recorded.
     History(Preamble),
     /// A request, written before it left.
+    #[serde(borrow)]
     Call(Call<'a>),
     /// What became of it, written before it was used.
     Return(Return<'a>),
+    /// A message on a stream, written before it left; the first opens the stream.
+    #[serde(borrow)]
+    Send(Send<'a>),
+    /// A message from a stream, written before it was used.
+    Receive(Receive<'a>),
+    /// A stream is over.
+    End(End<'a>),
 }
 
 /// Who recorded a file.
@@ -43,6 +57,22 @@ pub struct Preamble {
     pub start_unix_ns: u64,
 }
 
+#[cfg(test)]
+impl Preamble {
+    /// Of a history that a test makes up.
+    pub(crate) fn made_up(command: &str) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            boot_id: "boot".to_owned(),
+            command: command.to_owned(),
+            host: "host".to_owned(),
+            pid: 1,
+            start: Monotonic(0),
+            start_unix_ns: 0,
+        }
+    }
+}
+
 /// A request to a member.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Call<'a> {
@@ -53,6 +83,7 @@ pub struct Call<'a> {
     /// When it was called.
     pub time: Monotonic,
     /// The member asked, by its endpoint's name.
+    #[serde(borrow)]
     pub member: Cow<'a, str>,
     /// What was asked.
     pub request: Cow<'a, Request>,
@@ -65,6 +96,48 @@ pub struct Return<'a> {
     pub operation: OperationId,
     /// When it was known.
     pub time: Monotonic,
+    /// The connection of an answer: unique in the file, and never that of two processes of a member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionId>,
     /// What was learned.
     pub outcome: Cow<'a, Outcome>,
+}
+
+/// A message on a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Send<'a> {
+    /// Unique in this file.
+    pub stream: StreamId,
+    /// The logical process that owns it; it may have operations under way meanwhile.
+    pub process: ProcessId,
+    /// When it was sent.
+    pub time: Monotonic,
+    /// The member, by its endpoint's name.
+    #[serde(borrow)]
+    pub member: Cow<'a, str>,
+    /// What was sent.
+    pub message: Cow<'a, Sent>,
+}
+
+/// A message from a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Receive<'a> {
+    /// The stream.
+    pub stream: StreamId,
+    /// When it came.
+    pub time: Monotonic,
+    /// What came.
+    pub message: Cow<'a, Received>,
+}
+
+/// The end of a stream. A stream without one ended with its program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct End<'a> {
+    /// The stream.
+    pub stream: StreamId,
+    /// When it was known.
+    pub time: Monotonic,
+    /// What ended it; none if the client closed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Cow<'a, Failure>>,
 }

@@ -5,7 +5,7 @@ use std::io;
 use crate::{
     exit::ExitStatus,
     lab::{
-        check::CheckError, cluster::ClusterError, commands::CommandError, compose::ComposeError,
+        check::sets::CheckError, cluster::ClusterError, commands::CommandError, compose::ComposeError,
         etcd_binary::EtcdBinaryError, lint::LintError, local::LocalError, project::ProjectError,
         sdk_output::SdkOutputError, template::TemplateError, timeline::TimelineError,
         workspace::WorkspaceError,

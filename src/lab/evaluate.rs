@@ -58,6 +58,7 @@ pub struct Histories {
 #[derive(Debug)]
 pub struct Evaluation<'a> {
     needs_faults: &'a [&'a str],
+    rare: &'a [&'a [&'a str]],
     /// Whether the commands are another project's.
     foreign: bool,
     judge: Judge,
@@ -70,10 +71,12 @@ pub struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    /// Nothing yet. `needs_faults` are the messages of the properties that only faults bring about.
-    pub fn new(needs_faults: &'a [&'a str], foreign: bool) -> Self {
+    /// Nothing yet. `needs_faults` are the messages of the properties that only faults bring about, `rare`
+    /// of those that few timelines may not reach.
+    pub fn new(needs_faults: &'a [&'a str], rare: &'a [&'a [&'a str]], foreign: bool) -> Self {
         Self {
             needs_faults,
+            rare,
             foreign,
             judge: Judge::default(),
             setups: Vec::new(),
@@ -138,7 +141,13 @@ impl<'a> Evaluation<'a> {
     pub fn properties(&self) -> Vec<Property> {
         let injected = self.timelines.iter().map(|ran| ran.faults).sum();
         let untried = built_in::untried(&self.timelines);
-        let occasion = Occasion { needs_faults: self.needs_faults, faults: injected, untried };
+        let occasion = Occasion {
+            needs_faults: self.needs_faults,
+            rare: self.rare,
+            timelines: self.timelines.len(),
+            faults: injected,
+            untried,
+        };
         let mut properties = self.judge.verdicts(&occasion);
         properties.extend(built_in::judge(&self.timelines, &self.setups, &self.stopped, &self.histories));
         properties

@@ -20,11 +20,18 @@ pub struct Judge {
 pub struct Occasion<'a> {
     /// The messages of the properties that only faults bring about.
     pub needs_faults: &'a [&'a str],
+    /// The messages of the properties that few timelines may not reach.
+    pub rare: &'a [&'a [&'a str]],
+    /// How many timelines there were.
+    pub timelines: usize,
     /// How many faults were injected.
     pub faults: usize,
     /// The commands that never ran to their end, any of which might have reached what was not reached.
     pub untried: Vec<String>,
 }
+
+/// So many timelines are enough for every draw of traffic to come up.
+const MANY: usize = 10;
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -96,6 +103,10 @@ fn verdict(message: &str, kind: Kind, seen: &Seen, occasion: &Occasion<'_>) -> P
         _ if passed => (Outcome::Holds, String::new()),
         Kind::AlwaysOrUnreachable | Kind::Unreachable => (Outcome::Holds, "never reached".to_owned()),
         _ if occasion.needs_faults.contains(&message) => (Outcome::NotExercised, occasion.of_faults()),
+        _ if occasion.timelines < MANY && occasion.rare.iter().any(|list| list.contains(&message)) => (
+            Outcome::NotExercised,
+            format!("not reached in {} timelines (more --timelines help)", occasion.timelines),
+        ),
         Kind::Sometimes if failed => (Outcome::Broken, "never true".to_owned()),
         _ if !occasion.untried.is_empty() => (Outcome::NotExercised, occasion.of_commands()),
         _ => (Outcome::Broken, "never reached".to_owned()),

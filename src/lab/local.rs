@@ -19,22 +19,25 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::lab::{
-    cluster::Ended,
-    docker::last_lines,
-    etcd_binary::EtcdBinary,
-    fault::{
-        action::{Ability, Action, ActionError, Topology},
-        quiet,
+use crate::{
+    lab::{
+        cluster::Ended,
+        docker::last_lines,
+        etcd_binary::EtcdBinary,
+        fault::{
+            action::{Ability, Action, ActionError, Topology},
+            quiet,
+        },
+        not_ready::NotReady,
+        processes::{
+            self, ClusterOptions, Member, ProcessError,
+            namespaces::{self, Network, NetworkError, namespace_file},
+            tied_to_this_program,
+        },
+        template::{Entry, TestCommand},
+        workspace::TimelineFolder,
     },
-    not_ready::NotReady,
-    processes::{
-        self, ClusterOptions, Member, ProcessError,
-        namespaces::{self, Network, NetworkError, namespace_file},
-        tied_to_this_program,
-    },
-    template::{Entry, TestCommand},
-    workspace::TimelineFolder,
+    settings::CLASSES_VARIABLE,
 };
 use clients::Clients;
 use system::System;
@@ -265,11 +268,13 @@ pub fn kill_group(pid: u32) {
     }
 }
 
-/// What a container's environment would be: nothing of the caller's that programs of this package read.
+/// What a container's environment would be: nothing of the caller's that programs of this package read, but the classes
+/// of traffic that are switched on.
 fn set_environment(command: &mut Command, endpoints: &str, folder: &TimelineFolder, name: &str) {
     for (variable, _) in env::vars_os() {
         let bytes = variable.as_encoded_bytes();
-        if bytes.starts_with(b"ETCD") || bytes.starts_with(b"ANTITHESIS") {
+        let is_ours = bytes.starts_with(b"ETCD") || bytes.starts_with(b"ANTITHESIS");
+        if is_ours && bytes != CLASSES_VARIABLE.as_bytes() {
             command.env_remove(variable);
         }
     }

@@ -95,7 +95,8 @@ pub async fn test(options: &run::Options) -> Result<ExitStatus, LabError> {
     let (number, duration, ending) = (state.timeline, options.duration, Ending::Finally);
     let plan = Plan { number, seed, duration, ending, faults: &faults };
     let ran = timeline::run(&mut cluster, plan, context).await?;
-    let mut evaluation = Evaluation::new(options.needs_faults, options.cluster.templates.is_some());
+    let mut evaluation =
+        Evaluation::new(options.needs_faults, options.rare, options.cluster.templates.is_some());
     evaluation.add(ran, &folder)?;
     let properties = run::judge(&evaluation, &run)?;
     lab.progress.finish();

@@ -50,6 +50,8 @@ pub struct Options {
     pub faults: Option<Profile>,
     /// The messages of properties that only faults bring about.
     pub needs_faults: &'static [&'static str],
+    /// The messages of the properties that few timelines may not reach.
+    pub rare: &'static [&'static [&'static str]],
 }
 
 /// What every subcommand works with.
@@ -92,7 +94,8 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     let run = lab.workspace.new_run()?;
     let log = EventLog::open(&run)?;
     log.write(&Event::run_started(seed))?;
-    let mut evaluation = Evaluation::new(options.needs_faults, options.cluster.templates.is_some());
+    let mut evaluation =
+        Evaluation::new(options.needs_faults, options.rare, options.cluster.templates.is_some());
     let job = Job { options, lab: &lab, run: &run, log: &log };
     let failure = job.timelines(kind, seed, &mut evaluation).await.err();
     log.write(&Event::RunEnded)?;
@@ -221,10 +224,14 @@ pub fn width() -> u16 {
     asked.or_else(|| comfy_table::Table::new().width()).unwrap_or(DEFAULT_WIDTH)
 }
 
+/// On a terminal, unless `NO_COLOR` is set.
+pub fn colour() -> text::Colour {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if stdout().is_terminal() && !plain { text::Colour::On } else { text::Colour::Off }
+}
+
 /// Shows verdicts in the width and with the colours that the terminal has.
 pub fn show(properties: &[Property]) -> ExitStatus {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colour = if stdout().is_terminal() && !plain { text::Colour::On } else { text::Colour::Off };
-    println!("{}", text::verdict_table(properties, width(), colour));
+    println!("{}", text::verdict_table(properties, width(), colour()));
     if evaluate::all_hold(properties) { ExitStatus::Holds } else { ExitStatus::Broken }
 }

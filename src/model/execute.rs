@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 
-use super::store::{Pair, Store, single};
+use super::store::{KeyId, Pair, Store, single};
 use crate::{
     operation::{
         Answer, Compact, Compare, DeleteRange, KeyValue, Operator, Order, OrderBy, Put, Range, RangeAnswer,
@@ -25,6 +25,9 @@ pub enum Refusal {
     /// The revision has not come yet.
     #[error("required revision is a future revision")]
     Future,
+    /// The model is of the key-value service alone.
+    #[error("it is no request of the key-value service")]
+    OtherService,
 }
 
 /// What a request is answered with.
@@ -72,15 +75,24 @@ impl<'h> Store<'h> {
 
     /// Deletes the keys that are attached to a lease, as its end does, at one revision. Says whether there were any.
     pub fn end_lease(&mut self, lease: LeaseId) -> bool {
-        let attached = |pair: &Pair<'h>| pair.lease == lease;
-        let keys: Vec<_> = self.pairs(&crate::operation::KeyRange::everything()).filter(attached).collect();
-        for pair in &keys {
-            self.delete(pair.key);
+        let keys: Vec<_> = self.attached(lease).collect();
+        for key in &keys {
+            self.delete(self.name(*key));
         }
         if !keys.is_empty() {
             self.commit();
         }
         !keys.is_empty()
+    }
+
+    /// Deletes one key if it is attached to a lease, at one revision: what no lease's end does. Says whether it was.
+    pub fn lose_leased(&mut self, key: KeyId) -> bool {
+        let leased = self.pair(key).is_some_and(|pair| pair.lease != LeaseId(0));
+        if leased {
+            self.delete(self.name(key));
+            self.commit();
+        }
+        leased
     }
 
     /// The branches that a request's transactions take, outermost first. All compares, of nested transactions too,
@@ -124,11 +136,15 @@ impl<'h> Store<'h> {
                 }
                 Ok(())
             }
-            Request::Range(range) => self.readable(range.revision),
+            Request::Range(range) => self.readable(range.revision.filter(|revision| revision.0 > 0)),
             Request::DeleteRange(_) => Ok(()),
             Request::Txn(txn) => {
                 let holds = path.next().unwrap_or_default();
-                branch(txn, holds).iter().try_for_each(|request| self.refuse(request, path))
+                branch(txn, holds).iter().try_for_each(|request| match request {
+                    // Elsewhere a negative revision means the newest, but this is looked at before.
+                    Request::Range(range) => self.readable(range.revision.filter(|revision| revision.0 != 0)),
+                    _ => self.refuse(request, path),
+                })
             }
             Request::Compact(Compact { revision, .. }) => {
                 if *revision <= self.compacted() {
@@ -136,11 +152,12 @@ impl<'h> Store<'h> {
                 }
                 if *revision > self.revision() { Err(Refusal::Future) } else { Ok(()) }
             }
+            _ => Err(Refusal::OtherService),
         }
     }
 
     fn readable(&self, revision: Option<Revision>) -> Result<(), Refusal> {
-        match revision.filter(|revision| revision.0 > 0) {
+        match revision {
             Some(revision) if revision > self.revision() => Err(Refusal::Future),
             Some(revision) if revision < self.compacted() => Err(Refusal::Compacted),
             _ => Ok(()),
@@ -165,6 +182,7 @@ impl<'h> Store<'h> {
                 self.set_compacted(compact.revision);
                 Ok(Reply::Compact)
             }
+            _ => Err(Refusal::OtherService),
         }
     }
 
@@ -194,7 +212,9 @@ impl<'h> Store<'h> {
 
     /// The reply to a range, on the current state or a past one.
     pub fn range(&self, range: &Range) -> Pairs<'h> {
-        let past = range.revision.filter(|revision| revision.0 > 0 && *revision < self.revision());
+        // In the middle of a transaction, the store's revision is that before it.
+        let is_past = |revision: &Revision| *revision < self.revision() || self.is_ahead();
+        let past = range.revision.filter(|revision| revision.0 > 0).filter(is_past);
         let mut pairs: Vec<_> = match past {
             Some(revision) => self.pairs_at(&range.keys, revision).collect(),
             None => self.pairs(&range.keys).collect(),
@@ -204,13 +224,7 @@ impl<'h> Store<'h> {
             return Pairs { pairs: vec![], ties: vec![], more: false, count };
         }
         let limit = usize::try_from(range.limit).ok().filter(|limit| *limit > 0);
-        let filters = [
-            range.min_mod_revision,
-            range.max_mod_revision,
-            range.min_create_revision,
-            range.max_create_revision,
-        ];
-        let filtered = filters.iter().any(|bound| bound.is_some_and(|bound| bound.0 != 0));
+        let filtered = range.bounds.is_some() && range.bounds().all().iter().any(Option::is_some);
         if let Some(limit) = limit
             && range.order == Order::Unspecified
             && !filtered
@@ -263,14 +277,13 @@ fn agrees(compare: &Compare, pair: Option<&Pair<'_>>) -> bool {
 }
 
 fn passes(range: &Range, pair: &Pair<'_>) -> bool {
-    let at_least =
-        |bound: Option<Revision>, it: Revision| bound.is_none_or(|bound| bound.0 == 0 || it >= bound);
-    let at_most =
-        |bound: Option<Revision>, it: Revision| bound.is_none_or(|bound| bound.0 == 0 || it <= bound);
-    at_least(range.min_mod_revision, pair.modified)
-        && at_most(range.max_mod_revision, pair.modified)
-        && at_least(range.min_create_revision, pair.create)
-        && at_most(range.max_create_revision, pair.create)
+    let [min_modified, max_modified, min_create, max_create] = range.bounds().all();
+    let at_least = |bound: Option<Revision>, it: Revision| bound.is_none_or(|bound| it >= bound);
+    let at_most = |bound: Option<Revision>, it: Revision| bound.is_none_or(|bound| it <= bound);
+    at_least(min_modified, pair.modified)
+        && at_most(max_modified, pair.modified)
+        && at_least(min_create, pair.create)
+        && at_most(max_create, pair.create)
 }
 
 /// How two pairs stand in the order that a range asks for.
@@ -320,7 +333,7 @@ impl Reply<'_> {
                 Answer::Range(RangeAnswer { kvs, more: found.more, count: found.count })
             }
             (Self::Put(before), Request::Put(put)) => {
-                Answer::Put { prev_kv: before.filter(|_| put.prev_kv).map(KeyValue::from) }
+                Answer::Put { prev_kv: before.filter(|_| put.prev_kv).map(|pair| Box::new(pair.into())) }
             }
             (Self::DeleteRange(before), Request::DeleteRange(delete)) => {
                 let given = if delete.prev_kv { before.as_slice() } else { &[] };

@@ -16,6 +16,8 @@ use crate::{
 pub enum Effect {
     /// It gives it this value.
     Put(Blob),
+    /// It leaves it the value that it has, at a new revision.
+    Keep,
     /// It leaves it absent.
     Delete,
 }
@@ -110,8 +112,8 @@ impl KeyLog {
             Some(revision) => self.acknowledged.range(..=revision).next_back(),
         };
         let explained = match (base, seen) {
-            (Some((revision, Effect::Put(value))), Some(kv))
-                if kv.mod_revision == *revision && kv.value == *value =>
+            (Some((revision, effect)), Some(kv))
+                if kv.mod_revision == *revision && self.may_leave(effect, &kv.value) =>
             {
                 true
             }
@@ -119,13 +121,23 @@ impl KeyLog {
             (_, None) => self.unknown.contains(&Effect::Delete),
             (base, Some(kv)) => {
                 base.is_none_or(|(revision, _)| kv.mod_revision > *revision)
-                    && self
-                        .unknown
-                        .iter()
-                        .any(|effect| matches!(effect, Effect::Put(value) if *value == kv.value))
+                    && self.unknown.iter().any(|effect| self.may_leave(effect, &kv.value))
             }
         };
         if explained { Ok(()) } else { Err(self.mismatch(key, base, seen)) }
+    }
+
+    fn may_leave(&self, effect: &Effect, value: &Blob) -> bool {
+        match effect {
+            Effect::Put(put) => put == value,
+            Effect::Keep => self.was_attempted(value),
+            Effect::Delete => false,
+        }
+    }
+
+    fn was_attempted(&self, value: &Blob) -> bool {
+        let mut effects = self.acknowledged.values().chain(&self.unknown);
+        effects.any(|effect| matches!(effect, Effect::Put(put) if put == value))
     }
 
     fn mismatch(&self, key: &Blob, base: Option<(&Revision, &Effect)>, seen: Option<&KeyValue>) -> Mismatch {
@@ -133,10 +145,7 @@ impl KeyLog {
             None => "absent, as it was never written".to_owned(),
             Some((revision, Effect::Delete)) => format!("absent since revision {revision}"),
             Some((revision, Effect::Put(value))) => format!("{value} of revision {revision}"),
-        };
-        let attempted = |kv: &KeyValue| {
-            let is_it = |effect: &Effect| matches!(effect, Effect::Put(value) if *value == kv.value);
-            self.acknowledged.values().chain(&self.unknown).any(is_it)
+            Some((revision, Effect::Keep)) => format!("the value it had, of revision {revision}"),
         };
         Mismatch {
             key: key.clone(),
@@ -144,7 +153,7 @@ impl KeyLog {
             seen: seen
                 .map_or("absent".to_owned(), |kv| format!("{} of revision {}", kv.value, kv.mod_revision)),
             unknown_writes: self.unknown.len(),
-            never_written: seen.is_some_and(|kv| !attempted(kv)),
+            never_written: seen.is_some_and(|kv| !self.was_attempted(&kv.value)),
         }
     }
 }
@@ -221,6 +230,16 @@ mod tests {
                 && fits(&log, None, None)
         );
         assert!(!fits(&log, Some(&pair("x", 4)), None));
+    }
+
+    /// A write that keeps the value makes a revision, of a value that the key had.
+    #[test]
+    fn a_value_may_be_kept() {
+        let log = log(&[(5, put("a")), (7, Effect::Keep)], &[]);
+        assert!(fits(&log, Some(&pair("a", 7)), None));
+        for wrong in [Some(pair("a", 5)), Some(pair("z", 7)), None] {
+            assert!(!fits(&log, wrong.as_ref(), None), "{wrong:?}");
+        }
     }
 
     /// A value that nobody attempted is told from one that was lost.

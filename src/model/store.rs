@@ -3,7 +3,7 @@
 //! revision; out come pairs as of a revision. It borrows keys and values from the history that is replayed.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
 };
 
@@ -74,6 +74,8 @@ pub struct Store<'h> {
     all: BTreeMap<&'h [u8], KeyId>,
     /// The keys that are there now, in order.
     live: BTreeMap<&'h [u8], KeyId>,
+    /// The keys that are attached to leases now.
+    attached: BTreeSet<(LeaseId, KeyId)>,
     /// The key of each entry of any chain, in order of writing.
     log: Vec<KeyId>,
 }
@@ -89,6 +91,7 @@ impl<'h> Store<'h> {
             chains: vec![],
             all: BTreeMap::new(),
             live: BTreeMap::new(),
+            attached: BTreeSet::new(),
             log: vec![],
         };
         for kv in pairs {
@@ -104,6 +107,7 @@ impl<'h> Store<'h> {
             // What was written earlier is known as of the revision of the store only.
             store.chains[id.index()].push(Entry { revision: kv.mod_revision, pair: Some(pair) });
             store.live.insert(kv.key.as_slice(), id);
+            store.attach(id, None, Some(pair));
         }
         store
     }
@@ -125,6 +129,11 @@ impl<'h> Store<'h> {
     /// Makes what was written since the last call count as done, at the next revision.
     pub(super) fn commit(&mut self) {
         self.revision.0 += 1;
+    }
+
+    /// Goes on to a later revision, of which it is not known what was written on the way.
+    pub fn catch_up(&mut self, revision: Revision) {
+        self.revision = self.revision.max(revision);
     }
 
     /// The number of a key; a new one if it was never named.
@@ -167,12 +176,17 @@ impl<'h> Store<'h> {
 
     /// What was there of a key at a revision.
     pub fn pair_at(&self, id: KeyId, revision: Revision) -> Option<Pair<'h>> {
-        if revision >= self.revision {
+        let chain = &self.chains[id.index()];
+        if chain.last().is_none_or(|entry| entry.revision <= revision) {
             return self.pair(id);
         }
-        let chain = &self.chains[id.index()];
         let end = chain.partition_point(|entry| entry.revision <= revision);
         end.checked_sub(1).and_then(|last| chain[last].pair)
+    }
+
+    /// Whether something was written that does not count as done yet.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.log.last().is_some_and(|id| self.touched(*id) > Some(self.revision))
     }
 
     /// Hands on the numbers of all keys ever named in a range, in order.
@@ -193,13 +207,15 @@ impl<'h> Store<'h> {
     /// Writes a key at the next revision.
     pub(super) fn put(&mut self, id: KeyId, key: &'h Blob, value: &'h Blob, lease: LeaseId) {
         let revision = Revision(self.revision.0 + 1);
-        let (create, version) = if let Some(pair) = self.pair(id) {
+        let before = self.pair(id);
+        let (create, version) = if let Some(pair) = before {
             (pair.create, Version(pair.version.0 + 1))
         } else {
             self.live.insert(key.as_slice(), id);
             (revision, Version(1))
         };
         let pair = Pair { key, value, create, modified: revision, version, lease };
+        self.attach(id, before, Some(pair));
         self.chains[id.index()].push(Entry { revision, pair: Some(pair) });
         self.log.push(id);
     }
@@ -208,9 +224,38 @@ impl<'h> Store<'h> {
     pub(super) fn delete(&mut self, key: &Blob) {
         let Some(id) = self.known(key) else { return };
         let revision = Revision(self.revision.0 + 1);
+        self.attach(id, self.pair(id), None);
         self.chains[id.index()].push(Entry { revision, pair: None });
         self.live.remove(key.as_slice());
         self.log.push(id);
+    }
+
+    /// A key's pair is replaced: it may have been attached to one lease, and may be to another one now.
+    fn attach(&mut self, id: KeyId, before: Option<Pair<'h>>, after: Option<Pair<'h>>) {
+        let leased =
+            |pair: Option<Pair<'h>>| pair.map(|pair| pair.lease).filter(|lease| *lease != LeaseId(0));
+        let (before, after) = (leased(before), leased(after));
+        if before == after {
+            return;
+        }
+        if let Some(lease) = before {
+            self.attached.remove(&(lease, id));
+        }
+        if let Some(lease) = after {
+            self.attached.insert((lease, id));
+        }
+    }
+
+    /// The keys that are attached to a lease now.
+    pub fn attached(&self, lease: LeaseId) -> impl Iterator<Item = KeyId> {
+        self.attached.range((lease, KeyId(0))..=(lease, KeyId(u32::MAX))).map(|(_, id)| *id)
+    }
+
+    /// The leases that have keys now.
+    pub fn leases(&self) -> Vec<LeaseId> {
+        let mut leases: Vec<_> = self.attached.iter().map(|(lease, _)| *lease).collect();
+        leases.dedup();
+        leases
     }
 
     /// How much was written so far: a mark for [`Self::changed_since`].
@@ -227,16 +272,17 @@ impl<'h> Store<'h> {
     pub fn go_back(&mut self, revision: Revision) {
         while let Some(id) = self.log.last().copied() {
             let chain = &mut self.chains[id.index()];
-            if chain.last().is_none_or(|entry| entry.revision <= revision) {
+            let Some(Entry { pair: undone, .. }) = chain.pop_if(|entry| entry.revision > revision) else {
                 break;
-            }
-            chain.pop();
+            };
+            let restored = chain.last().and_then(|entry| entry.pair);
             self.log.pop();
             let name = self.names[id.index()].as_slice();
-            match chain.last() {
-                Some(Entry { pair: Some(_), .. }) => self.live.insert(name, id),
-                _ => self.live.remove(name),
+            match restored {
+                Some(_) => self.live.insert(name, id),
+                None => self.live.remove(name),
             };
+            self.attach(id, undone, restored);
         }
         self.revision = self.revision.min(revision);
     }

@@ -5,15 +5,31 @@
     reason = "doc comments are the help, where back-quotes and brackets would show"
 )]
 
-use std::{env, ffi::OsString, path::PathBuf};
+pub mod bench;
+pub mod requests;
+pub mod services;
+pub mod tools;
+pub mod watch;
+
+use std::env;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{encoding::Encoding, transaction::GRAMMAR};
-use crate::{
-    operation::{Order, OrderBy},
-    settings::{Settings, SettingsError, parse_endpoints},
+use self::{
+    bench::BenchArguments,
+    requests::{
+        CompactArguments, DeleteArguments, DiffArguments, HashArguments, HistoryArguments, PutArguments,
+        RangeArguments, StatusArguments, TxnArguments,
+    },
+    services::{
+        AlarmArguments, DefragmentArguments, LeaseCommand, MembersArguments, MoveLeaderArguments,
+        SnapshotArguments,
+    },
+    tools::{CompletionsArguments, DecodeArguments, EncodeArguments},
+    watch::WatchArguments,
 };
+use super::{encoding::Encoding, proxy::arguments::ProxyArguments};
+use crate::settings::{Settings, SettingsError, parse_endpoints};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,6 +39,10 @@ Examples:
   etcd-probe range '' --prefix --keys-only --limit 10 -o json
   etcd-probe put --hex 00ff 0102
   etcd-probe txn 'if version(a) = 0 then put a 1; range b else range a'
+  etcd-probe watch '' --prefix --also-on all
+  etcd-probe diff
+  etcd-probe history greeting --member all
+  etcd-probe decode --bytes 0a0161120131
 
 Answers go to the standard output; errors and what --wire shows, to the standard
 error. In tables, a * (in colour: red) marks what differs from what most members
@@ -30,11 +50,11 @@ say. Writes sent to several members have revisions of their own, so that these
 differ in a healthy cluster, too.
 
 Exit codes:
-  0  every member asked answered; status, hash: and the cluster is healthy
-  1  a member refused or did not answer, or the cluster is unhealthy
+  0  every member asked answered; status, hash, diff, watch: and nothing is wrong
+  1  a member refused or did not answer, or something is wrong
   2  wrong usage or configuration: flags, files, user or password, a
      transaction's text
-  3  the output can't be written
+  3  the output, or a file, can't be written
   4  no member could be reached";
 
 /// Debug etcd at the level of its protocol: ask one member or all, and see what each answers, byte by byte.
@@ -151,15 +171,22 @@ pub enum Output {
     #[default]
     Text,
     /// One object, with each member's answer or error under the member's name. Bytes are strings, or
-    /// {"base64": …} where they are not UTF-8
+    /// {"base64": …} where they are not UTF-8. Streams: as jsonl
     Json,
+    /// One object a line for each answer or error, with the member's name in it
+    Jsonl,
+    /// The message's bytes as they came; where there may be several (streams, --member all), each in gRPC's frame
+    /// of flag and length, as decode takes them
+    Proto,
+    /// The message's bytes in hexadecimal, a line for each answer
+    Hex,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Ask all members for their state and compare: leader, term, indexes, revision, hash
-    Status,
+    Status(StatusArguments),
     /// Write a key
     Put(PutArguments),
     /// Read keys
@@ -170,179 +197,37 @@ pub enum Command {
     Txn(TxnArguments),
     /// Hash of all keys at one revision: equal on members that have compacted alike (HashKV)
     Hash(HashArguments),
-}
-
-/// Which members are asked.
-#[derive(Debug, Args)]
-pub struct Asked {
-    /// A member by its host, HOST:PORT or place in --endpoints from 0; or all, at once
-    #[arg(long, value_name = "NAME|all")]
-    pub member: Option<String>,
-}
-
-/// Which keys are meant.
-#[derive(Debug, Args)]
-pub struct Keys {
-    /// The key, or the first one of the range
-    pub key: OsString,
-    /// The end of the range, which is no longer part of it
-    pub end: Option<OsString>,
-    /// All keys that begin with KEY
-    #[arg(long, conflicts_with = "end")]
-    pub prefix: bool,
-    /// All keys from KEY on
-    #[arg(long, conflicts_with_all = ["end", "prefix"])]
-    pub from_key: bool,
-}
-
-/// Arguments of put.
-#[derive(Debug, Args)]
-pub struct PutArguments {
-    /// The key
-    pub key: OsString,
-    /// The value; read from the standard input, as it comes, if it is left out
-    pub value: Option<OsString>,
-    /// Attach the key to this lease, in hexadecimal as etcd prints it
-    #[arg(long, value_name = "ID", value_parser = lease)]
-    pub lease: Option<i64>,
-    /// Ask for the pair that was replaced
-    #[arg(long)]
-    pub prev_kv: bool,
-    /// Keep the value that the key has; leave VALUE empty
-    #[arg(long)]
-    pub ignore_value: bool,
-    /// Keep the lease that the key has
-    #[arg(long)]
-    pub ignore_lease: bool,
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc comment here would replace the command's help")]
-    pub asked: Asked,
-}
-
-fn lease(text: &str) -> Result<i64, String> {
-    i64::from_str_radix(text, 16).map_err(|error| format!("no lease ID in hexadecimal: {error}"))
-}
-
-/// Arguments of range.
-#[derive(Debug, Args)]
-#[expect(missing_docs, reason = "a doc comment on the flattened arguments would replace the command's help")]
-pub struct RangeArguments {
-    #[command(flatten)]
-    pub keys: Keys,
-    /// At most so many pairs; 0 for all
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub limit: i64,
-    /// The revision to read at
-    #[arg(long, value_name = "REVISION")]
-    pub rev: Option<i64>,
-    /// Answer from the member's own state, which may be stale
-    #[arg(long)]
-    pub serializable: bool,
-    /// Leave the values out
-    #[arg(long)]
-    pub keys_only: bool,
-    /// Leave the pairs out
-    #[arg(long)]
-    pub count_only: bool,
-    /// What the order is by
-    #[arg(long, value_enum, ignore_case = true, default_value_t)]
-    pub sort_by: SortBy,
-    /// The order of the pairs
-    #[arg(long, value_enum, ignore_case = true)]
-    pub order: Option<SortOrder>,
-    /// Leave out pairs last written before this revision
-    #[arg(long, value_name = "REVISION")]
-    pub min_mod_rev: Option<i64>,
-    /// Leave out pairs last written after this revision
-    #[arg(long, value_name = "REVISION")]
-    pub max_mod_rev: Option<i64>,
-    /// Leave out pairs created before this revision
-    #[arg(long, value_name = "REVISION")]
-    pub min_create_rev: Option<i64>,
-    /// Leave out pairs created after this revision
-    #[arg(long, value_name = "REVISION")]
-    pub max_create_rev: Option<i64>,
-    #[command(flatten)]
-    pub asked: Asked,
-}
-
-/// What an order is by.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-#[expect(missing_docs, reason = "the names are etcdctl's own")]
-pub enum SortBy {
-    #[default]
-    Key,
-    Version,
-    Create,
-    Modify,
-    Value,
-}
-
-impl From<SortBy> for OrderBy {
-    fn from(by: SortBy) -> Self {
-        match by {
-            SortBy::Key => Self::Key,
-            SortBy::Version => Self::Version,
-            SortBy::Create => Self::CreateRevision,
-            SortBy::Modify => Self::ModRevision,
-            SortBy::Value => Self::Value,
-        }
-    }
-}
-
-/// The order of pairs.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[expect(missing_docs, reason = "the names are etcdctl's own")]
-pub enum SortOrder {
-    Ascend,
-    Descend,
-}
-
-impl From<SortOrder> for Order {
-    fn from(order: SortOrder) -> Self {
-        match order {
-            SortOrder::Ascend => Self::Ascending,
-            SortOrder::Descend => Self::Descending,
-        }
-    }
-}
-
-/// Arguments of delete.
-#[derive(Debug, Args)]
-#[expect(missing_docs, reason = "a doc comment on the flattened arguments would replace the command's help")]
-pub struct DeleteArguments {
-    #[command(flatten)]
-    pub keys: Keys,
-    /// Ask for the pairs that were deleted
-    #[arg(long)]
-    pub prev_kv: bool,
-    #[command(flatten)]
-    pub asked: Asked,
-}
-
-/// Arguments of txn.
-#[derive(Debug, Args)]
-#[command(after_help = GRAMMAR)]
-#[expect(missing_docs, reason = "a doc comment on the flattened arguments would replace the command's help")]
-pub struct TxnArguments {
-    /// The transaction: if version(a) = 0 then put a 1 else range a; read from the standard input if left out
-    pub text: Option<String>,
-    /// Read the transaction from this file; - is the standard input
-    #[arg(long, conflicts_with = "text")]
-    pub file: Option<PathBuf>,
-    #[command(flatten)]
-    pub asked: Asked,
-}
-
-/// Arguments of hash.
-#[derive(Debug, Args)]
-pub struct HashArguments {
-    /// The revision; by default the newest that all members asked have reached
-    #[arg(long, value_name = "REVISION")]
-    pub rev: Option<i64>,
-    /// A member by its host, HOST:PORT or place in --endpoints from 0; or all, the default here
-    #[arg(long, value_name = "NAME|all")]
-    pub member: Option<String>,
+    /// Which keys differ between members, and since which revision
+    Diff(DiffArguments),
+    /// All revisions of a key that a member still has
+    History(HistoryArguments),
+    /// Forget old revisions
+    Compact(CompactArguments),
+    /// Grant, revoke, keep alive and look at leases
+    #[command(subcommand)]
+    Lease(LeaseCommand),
+    /// Follow what happens to keys, response by response, and check what etcd promises of watches
+    Watch(WatchArguments),
+    /// The cluster's members, as the cluster or one member knows them
+    Members(MembersArguments),
+    /// Alarms: list, disarm, raise
+    Alarm(AlarmArguments),
+    /// Free the space of the database's holes; the member answers nothing else meanwhile
+    Defragment(DefragmentArguments),
+    /// Save a member's whole database in a file, and verify its hash
+    Snapshot(SnapshotArguments),
+    /// Hand the leadership on, and see the new leader lead
+    MoveLeader(MoveLeaderArguments),
+    /// Put load on members, and measure how they take it
+    Bench(BenchArguments),
+    /// Bytes of any message, of a stream or of a captured connection, to text
+    Decode(DecodeArguments),
+    /// JSON to the bytes of a message
+    Encode(EncodeArguments),
+    /// A script that completes this program's words in a shell
+    Completions(CompletionsArguments),
+    /// Pass calls on to the members, show and record them as they pass, and lie by rules
+    Proxy(ProxyArguments),
 }
 
 #[cfg(test)]

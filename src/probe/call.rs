@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use prost::Message;
-use prost_reflect::{DynamicMessage, MethodDescriptor};
+use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor};
 use tonic::{
     Status,
     client::Grpc,
@@ -19,10 +19,7 @@ use super::{
     error::AskError,
     tap::{Tap, Tape},
 };
-use crate::client::Client;
-
-/// Answers may be as large as the server cares to send, as for etcdctl.
-const ANSWER_AT_MOST_BYTES: usize = i32::MAX as usize;
+use crate::client::{ANSWER_AT_MOST_BYTES, Client};
 
 /// A request, ready to be sent to any number of members.
 #[derive(Clone, Debug)]
@@ -69,21 +66,27 @@ impl Call {
 impl Answer {
     /// The answer as one of the generated types.
     pub fn decode<M: Message + Default>(&self) -> Result<M, AskError> {
-        M::decode(self.bytes.clone()).map_err(|error| self.garbage(&error))
+        M::decode(self.bytes.clone()).map_err(|error| garbage(&self.method.output(), &error))
     }
 
     /// The answer with its descriptor, to be shown field by field.
     pub fn dynamic(&self) -> Result<DynamicMessage, AskError> {
-        DynamicMessage::decode(self.method.output(), self.bytes.clone()).map_err(|error| self.garbage(&error))
-    }
-
-    fn garbage(&self, error: &dyn std::fmt::Display) -> AskError {
-        AskError::Garbage { message: self.method.output().name().to_owned(), why: error.to_string() }
+        dynamic(&self.method.output(), &self.bytes)
     }
 }
 
+/// A member's message with its descriptor, to be shown field by field.
+pub fn dynamic(message: &MessageDescriptor, bytes: &Bytes) -> Result<DynamicMessage, AskError> {
+    DynamicMessage::decode(message.clone(), bytes.clone()).map_err(|error| garbage(message, &error))
+}
+
+/// The error of bytes that are no such message.
+pub fn garbage(message: &MessageDescriptor, error: &dyn std::fmt::Display) -> AskError {
+    AskError::Garbage { message: message.name().to_owned(), why: error.to_string() }
+}
+
 /// Passes messages on as bytes.
-struct Raw;
+pub struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;

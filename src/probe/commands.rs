@@ -1,26 +1,34 @@
-//! What each command does. In go the arguments, out come the text for the standard output and the standard error
-//! and the exit status. Nothing is printed here, and no runtime is started.
+//! What each command does. In go the arguments, out come lines on a printer and the exit status.
+//! No runtime is started here, and what words look like is decided elsewhere.
 
+mod answers;
+mod bench;
+mod diff;
+mod history;
+mod keep_alive;
+mod leader;
 mod requests;
-
-use serde_json::{Map, Value, json};
+mod services;
+mod snapshot;
+mod status;
+mod tools;
+mod watch;
 
 use super::{
-    arguments::{Arguments, Command, HashArguments, Output},
+    arguments::{Arguments, Command, Output},
     call::{Answer, Call},
     encoding::Encoding,
     error::{AskError, ProbeError},
-    message,
-    status::{self, HashVerdict},
-    table::{Look, SideBySide, milliseconds},
+    printer::Printer,
+    proxy,
+    table::Look,
     tap::Tape,
-    wire,
+    wire::Transcript,
 };
 use crate::{
     client::Client,
     exit::ExitStatus,
     health::on_each,
-    proto::etcdserverpb as pb,
     settings::{Endpoint, Settings},
 };
 
@@ -28,72 +36,114 @@ const LOGIN_NOT_SHOWN: &str = "\
 ── not shown: where the member has authentication on, a call of /etcdserverpb.Auth/Authenticate comes first, and
    the token that it gives goes along in a header
 ";
-
-/// What a command leaves.
-#[derive(Debug)]
-pub struct Finished {
-    /// For the standard output.
-    pub answer: String,
-    /// For the standard error.
-    pub asides: String,
-    /// For the caller.
-    pub status: ExitStatus,
-}
+/// The word for all members.
+const ALL: &str = "all";
 
 /// What all commands share.
-struct Probe {
+struct Probe<'a> {
     settings: Settings,
     tape: Tape,
+    transcript: Transcript,
     output: Output,
     encoding: Encoding,
     look: Look,
+    printer: Printer<'a>,
 }
 
 /// A member's answer, or why there is none.
 type Asked = (Endpoint, Result<Answer, AskError>);
 
 /// Does what the arguments say.
-pub async fn run(arguments: Arguments, look: Look) -> Result<Finished, ProbeError> {
+pub async fn run(arguments: Arguments, look: Look, printer: Printer<'_>) -> Result<ExitStatus, ProbeError> {
     let Arguments { connection, shown, command } = arguments;
-    let probe = Probe {
+    let mut probe = Probe {
         settings: connection.settings()?,
         tape: if shown.wire { Tape::running() } else { Tape::default() },
+        transcript: Transcript::default(),
         output: shown.output,
         encoding: shown.encoding(),
         look,
+        printer,
     };
-    let mut finished = probe.run(&command).await?;
-    let mut wire = wire::render(&probe.tape.take());
+    let done = probe.run(&command).await;
+    probe.show_wire();
+    let last_words = probe.transcript.finish();
+    probe.printer.aside(&last_words);
     if shown.wire && probe.settings.user.is_some() {
-        wire.push_str(LOGIN_NOT_SHOWN);
+        probe.printer.aside(LOGIN_NOT_SHOWN);
     }
-    finished.asides.insert_str(0, &wire);
-    Ok(finished)
+    done
 }
 
-impl Probe {
-    async fn run(&self, command: &Command) -> Result<Finished, ProbeError> {
-        let (member, call) = match command {
-            Command::Status => return self.status().await,
-            Command::Hash(arguments) => return self.hash(arguments).await,
-            Command::Put(arguments) => (&arguments.asked.member, requests::put(arguments, self.encoding)?),
+impl Probe<'_> {
+    async fn run(&mut self, command: &Command) -> Result<ExitStatus, ProbeError> {
+        match command {
+            Command::Proxy(arguments) => {
+                let json = self.output != Output::Text;
+                proxy::run(arguments, &self.settings, self.encoding, json).await
+            }
+            Command::Status(arguments) => self.status(arguments).await,
+            Command::Diff(arguments) => self.diff(arguments).await,
+            Command::History(arguments) => self.history(arguments).await,
+            Command::Hash(arguments) => self.hash(arguments).await,
+            Command::Put(arguments) => {
+                self.call(&arguments.asked, requests::put(arguments, self.encoding)?).await
+            }
             Command::Range(arguments) => {
-                (&arguments.asked.member, requests::range(arguments, self.encoding)?)
+                self.call(&arguments.asked, requests::range(arguments, self.encoding)?).await
             }
             Command::Delete(arguments) => {
-                (&arguments.asked.member, requests::delete(arguments, self.encoding)?)
+                self.call(&arguments.asked, requests::delete(arguments, self.encoding)?).await
             }
-            Command::Txn(arguments) => (&arguments.asked.member, requests::txn(arguments, self.encoding)?),
-        };
-        let clients = self.clients(member.as_deref().unwrap_or("0"))?;
-        Ok(self.finish(&self.ask(&clients, call).await))
+            Command::Txn(arguments) => {
+                self.call(&arguments.asked, requests::txn(arguments, self.encoding)?).await
+            }
+            Command::Compact(arguments) => self.call(&arguments.asked, requests::compact(arguments)).await,
+            Command::Lease(command) => self.lease(command).await,
+            Command::Bench(arguments) => self.bench(arguments).await,
+            Command::Decode(arguments) => self.decode(arguments),
+            Command::Encode(arguments) => self.encode(arguments),
+            Command::Completions(arguments) => self.completions(arguments),
+            Command::Watch(arguments) => self.watch(arguments).await,
+            Command::Members(arguments) => self.call(&arguments.asked, services::members(arguments)).await,
+            Command::Alarm(arguments) => self.alarm(arguments).await,
+            Command::Defragment(arguments) => self.defragment(arguments).await,
+            Command::Snapshot(arguments) => self.snapshot(arguments).await,
+            Command::MoveLeader(arguments) => self.move_leader(arguments).await,
+        }
     }
 
-    /// The clients of the members that are meant.
-    fn clients(&self, member: &str) -> Result<Vec<Client>, ProbeError> {
+    /// Sends one request to the members that are meant, at once, and shows their answers.
+    async fn call(
+        &mut self,
+        asked: &super::arguments::requests::Asked,
+        call: Call,
+    ) -> Result<ExitStatus, ProbeError> {
+        let clients = self.clients(asked.member.as_deref())?;
+        let asked = self.ask(&clients, call).await;
+        self.show(&asked)
+    }
+
+    /// The clients of the members that are meant; of the first one if nothing is said.
+    fn clients(&self, member: Option<&str>) -> Result<Vec<Client>, ProbeError> {
+        let meant = self.endpoints(member.unwrap_or("0"))?;
+        let clients = meant.into_iter().map(|endpoint| Client::new(endpoint, &self.settings));
+        Ok(clients.collect::<Result<_, _>>()?)
+    }
+
+    /// The client of the member that is meant.
+    fn client(&self, member: Option<&str>) -> Result<Client, ProbeError> {
+        let clients = self.clients(member)?;
+        match <[Client; 1]>::try_from(clients) {
+            Ok([client]) => Ok(client),
+            Err(_) => Err(ProbeError::OneMember),
+        }
+    }
+
+    fn endpoints(&self, member: &str) -> Result<Vec<&Endpoint>, ProbeError> {
         let endpoints = &self.settings.endpoints;
         let is_meant = |(place, endpoint): &(usize, &Endpoint)| {
-            member == "all"
+            member == ALL
                 || [endpoint.name.as_str(), &endpoint.to_string(), &place.to_string()].contains(&member)
         };
         let meant: Vec<&Endpoint> =
@@ -102,10 +152,7 @@ impl Probe {
             let known: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
             return Err(ProbeError::NoSuchMember { name: member.to_owned(), known: known.join(", ") });
         }
-        Ok(meant
-            .into_iter()
-            .map(|endpoint| Client::new(endpoint, &self.settings))
-            .collect::<Result<_, _>>()?)
+        Ok(meant)
     }
 
     /// Asks these members at once.
@@ -121,108 +168,11 @@ impl Probe {
         clients.iter().map(|client| client.endpoint().clone()).zip(answers.await).collect()
     }
 
-    fn finish(&self, asked: &[Asked]) -> Finished {
-        let answer = match self.output {
-            Output::Text => self.answers_table(asked),
-            Output::Json => line(&Value::Object(self.answers_json(asked))),
-        };
-        let errors =
-            asked.iter().filter_map(|(endpoint, answer)| Some(error_line(endpoint, answer.as_ref().err()?)));
-        let asides = errors.collect();
-        let errors: Vec<&AskError> = asked.iter().filter_map(|(_, answer)| answer.as_ref().err()).collect();
-        Finished { answer, asides, status: exit_status(&errors, asked.len()) }
+    /// Shows what has passed on the wire and was not shown yet.
+    fn show_wire(&mut self) {
+        let passed = self.transcript.show(&self.tape.take());
+        self.printer.aside(&passed);
     }
-
-    /// The members that answered, side by side.
-    fn answers_table(&self, asked: &[Asked]) -> String {
-        let answered: Vec<_> =
-            asked.iter().filter_map(|(endpoint, answer)| Some((endpoint, answer.as_ref().ok()?))).collect();
-        if answered.is_empty() {
-            return String::new();
-        }
-        let heads = answered
-            .iter()
-            .map(|(endpoint, answer)| format!("{} ({:.2} ms)", endpoint.name, milliseconds(answer.took)));
-        let mut table = SideBySide::new(heads.collect());
-        for (column, (_, answer)) in answered.iter().enumerate() {
-            if let Ok(answer) = answer.dynamic() {
-                table.merge(column, message::rows(&answer, self.encoding), |label| label != "member_id");
-            }
-        }
-        table.render(self.look) + "\n"
-    }
-
-    fn answers_json(&self, asked: &[Asked]) -> Map<String, Value> {
-        let one = |endpoint: &Endpoint, answer: &Result<Answer, AskError>| {
-            let read = answer.as_ref().map(|answer| (answer.dynamic(), answer.took));
-            match read {
-                Ok((Ok(answer), took)) => json!({
-                    "answer": message::json(&answer, self.encoding),
-                    "took_ms": milliseconds(took),
-                }),
-                Ok((Err(error), _)) => json!({ "error": error.json(endpoint) }),
-                Err(error) => json!({ "error": error.json(endpoint) }),
-            }
-        };
-        asked.iter().map(|(endpoint, answer)| (endpoint.name.clone(), one(endpoint, answer))).collect()
-    }
-
-    async fn status(&self) -> Result<Finished, ProbeError> {
-        let clients = self.clients("all")?;
-        let members = status::ask(&clients, &self.tape).await;
-        let verdict = status::judge(&members);
-        let errors: Vec<&AskError> = members.iter().filter_map(|member| member.said.as_ref().err()).collect();
-        let status = match exit_status(&errors, members.len()) {
-            ExitStatus::Holds if !verdict.problems.is_empty() => ExitStatus::Broken,
-            status => status,
-        };
-        let answer = match self.output {
-            Output::Json => line(&status::json(&members, &verdict)),
-            Output::Text => {
-                let table = status::table(&members).render(self.look);
-                format!("{table}\n\n{}", status::words(&members, &verdict))
-            }
-        };
-        Ok(Finished { answer, asides: String::new(), status })
-    }
-
-    async fn hash(&self, arguments: &HashArguments) -> Result<Finished, ProbeError> {
-        let clients = self.clients(arguments.member.as_deref().unwrap_or("all"))?;
-        let revision = match arguments.rev {
-            Some(revision) => revision,
-            // Where a member does not answer, the answers to come say so; 0 is each member's newest.
-            None => status::common_revision(&clients, &self.tape).await.unwrap_or(0),
-        };
-        let asked = self.ask(&clients, status::hash_call(revision)).await;
-        let hashes: Vec<pb::HashKvResponse> =
-            asked.iter().filter_map(|(_, answer)| answer.as_ref().ok()?.decode().ok()).collect();
-        let mut finished = self.finish(&asked);
-        // Hashes of different revisions have nothing to do with each other.
-        let verdict =
-            if revision == 0 { HashVerdict::NothingToCompare } else { status::compare_hashes(&hashes) };
-        let words = match verdict {
-            HashVerdict::NothingToCompare => "nothing to compare",
-            HashVerdict::Equal => "equal",
-            HashVerdict::Unequal => "unequal, although compacted alike: members hold different data",
-            HashVerdict::CompactedDifferently => "not comparable: members have compacted differently",
-        };
-        if verdict == HashVerdict::Unequal {
-            finished.status = ExitStatus::Broken;
-        }
-        if self.output == Output::Text && !hashes.is_empty() {
-            let verdict = format!("\nhashes at revision {revision}: {words}\n");
-            finished.answer.push_str(&verdict);
-        }
-        Ok(finished)
-    }
-}
-
-fn error_line(endpoint: &Endpoint, error: &AskError) -> String {
-    format!("error: {}\n", error.line(endpoint))
-}
-
-fn line(value: &Value) -> String {
-    format!("{value}\n")
 }
 
 /// The exit status for these errors of so many members that were asked.

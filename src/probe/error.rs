@@ -8,11 +8,13 @@ use tonic::Code;
 
 use super::{
     encoding::{EncodingError, escaped},
+    text::Place,
     transaction::TransactionError,
 };
 use crate::{
     client::{CallError, channel::NotSent, outcome::code_name, tls::TlsError},
     exit::ExitStatus,
+    history::HistoryError,
     settings::{Endpoint, SettingsError},
 };
 
@@ -39,6 +41,54 @@ pub enum ProbeError {
         /// What there is.
         known: String,
     },
+    /// More than one member was meant where one is.
+    #[error("this can be asked of one member only; name it with --member")]
+    OneMember,
+    /// The member that is needed did not answer.
+    #[error("{name:?} did not answer, so its ID is not known; give the ID")]
+    NoAnswer {
+        /// As it was typed.
+        name: String,
+    },
+    /// The command makes its answer of several messages.
+    #[error("{command} has no answer in bytes; choose -o text, json or jsonl")]
+    NoBytes {
+        /// The command.
+        command: &'static str,
+    },
+    /// The protocol has no message of this name.
+    #[error(
+        "there is no type {name:?}; types are such as PutRequest, KV/Range (its request) or etcdserverpb.RangeResponse"
+    )]
+    NoSuchType {
+        /// As it was typed.
+        name: String,
+    },
+    /// What was read is not in the form that was said.
+    #[error("{why}")]
+    Form {
+        /// What is wrong.
+        why: String,
+    },
+    /// The JSON is no message of the type.
+    #[error("message {place}: {why}")]
+    Json {
+        /// From 1.
+        place: usize,
+        /// What is wrong.
+        why: String,
+    },
+    /// Messages that nothing would tell apart.
+    #[error("several messages can only be told apart in frames; add --framed")]
+    SeveralMessages,
+    /// A file can't be written.
+    #[error("can't write {}: {source}", path.display())]
+    Save {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The input can't be read.
     #[error("can't read {}: {source}", path.display())]
     Read {
@@ -46,6 +96,33 @@ pub enum ProbeError {
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
+    },
+    /// A history can't be kept.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// A rule of the proxy.
+    #[error("the rules of {from} go wrong at {place}")]
+    Rules {
+        /// The file or flag.
+        from: String,
+        /// Where.
+        place: Place,
+    },
+    /// A port can't be listened on.
+    #[error("can't listen on {place}: {source}; choose another with --listen")]
+    Listen {
+        /// The address.
+        place: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Neither one address nor one for each member.
+    #[error("--listen has {places} addresses for {members} members; write one for each, or one for all")]
+    Listeners {
+        /// Addresses.
+        places: usize,
+        /// Members.
+        members: usize,
     },
     /// The output can't be written.
     #[error("can't write the output: {0}")]
@@ -60,7 +137,11 @@ impl ProbeError {
     pub fn status(&self) -> ExitStatus {
         match self {
             Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitStatus::Holds,
-            Self::Write(_) | Self::Runtime(_) => ExitStatus::Surroundings,
+            Self::Write(_)
+            | Self::Save { .. }
+            | Self::Runtime(_)
+            | Self::Listen { .. }
+            | Self::History(_) => ExitStatus::Surroundings,
             _ => ExitStatus::Usage,
         }
     }
@@ -80,14 +161,27 @@ pub enum AskError {
         /// Where it goes wrong.
         why: String,
     },
+    /// What came is of the protocol, but can't be.
+    #[error("{0}")]
+    Strange(String),
 }
 
 impl AskError {
+    /// The member ended a stream on which it still had to answer.
+    pub fn ended() -> Self {
+        CallError::Transport("the member ended the stream without an answer".to_owned()).into()
+    }
+
+    /// What came is of the protocol, but can't be.
+    pub fn strange(what: &str) -> Self {
+        Self::Strange(what.to_owned())
+    }
+
     /// Whether the member was not reached, or fell silent.
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Call(CallError::NotSent(_) | CallError::Deadline { .. } | CallError::Transport(_)) => true,
-            Self::Call(_) | Self::Garbage { .. } => false,
+            Self::Call(_) | Self::Garbage { .. } | Self::Strange(_) => false,
         }
     }
 
@@ -121,7 +215,7 @@ impl AskError {
             Self::Call(CallError::Status { code, .. }) => code_name(*code),
             Self::Call(CallError::Deadline { .. }) => "deadline_exceeded",
             Self::Call(CallError::NotSent(_) | CallError::Transport(_)) => "unavailable",
-            Self::Call(CallError::Malformed(_)) | Self::Garbage { .. } => "internal",
+            Self::Call(CallError::Malformed(_)) | Self::Garbage { .. } | Self::Strange(_) => "internal",
         };
         json!({ "code": code, "message": self.to_string(), "advice": self.advice(endpoint) })
     }
@@ -153,7 +247,7 @@ impl AskError {
             }
             Self::Call(CallError::Status { code: Code::Unimplemented, .. } | CallError::Malformed(_))
             | Self::Garbage { .. } => NO_ETCD,
-            Self::Call(CallError::Status { .. }) => return None,
+            Self::Call(CallError::Status { .. }) | Self::Strange(_) => return None,
         })
     }
 }

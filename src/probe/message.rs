@@ -1,6 +1,8 @@
 //! Answers of any kind, for people and for programs. In goes a message with its descriptor; out come rows of a
 //! table, a label and a value each, or JSON under the protocol's own field names.
 
+pub mod parse;
+
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage as _, Value};
 use serde_json::{Map, Value as Json, json};
 
@@ -9,6 +11,12 @@ use super::encoding::{Encoding, escaped};
 /// Fields that people know in hexadecimal, as etcd itself prints them.
 const IDS: [&str; 7] = ["cluster_id", "member_id", "memberID", "leader", "lease", "ID", "targetID"];
 const PAIR: &str = "mvccpb.KeyValue";
+/// Messages of which each is one row, named after its ID, so that those of several members meet.
+const WITH_ID: [(&str, &str, &str); 3] = [
+    ("etcdserverpb.Member", "member", "ID"),
+    ("etcdserverpb.AlarmMember", "alarm of", "memberID"),
+    ("etcdserverpb.LeaseStatus", "lease", "ID"),
+];
 
 /// A message as rows of label and value, in the order of its fields. A pair is one row, named after its key.
 pub fn rows(message: &DynamicMessage, encoding: Encoding) -> Vec<(String, String)> {
@@ -51,10 +59,34 @@ fn push_value(
             let label = format!("{} \"{key}\"", list.trim_end_matches('.'));
             into.push((label.trim_start().to_owned(), pair_text(pair, encoding)));
         }
+        Value::Message(nested) if with_id(nested).is_some() => {
+            let (_, word, id) = with_id(nested).expect("the guard found it");
+            into.push((format!("{word} {}", text(nested, id, encoding)), of_id_text(nested, id, encoding)));
+        }
         Value::Message(nested) if label == "header" => push_rows(nested, "", encoding, into),
         Value::Message(nested) => push_rows(nested, &placed(), encoding, into),
         scalar => into.push((placed(), scalar_text(scalar, field, encoding))),
     }
+}
+
+fn with_id(message: &DynamicMessage) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    let descriptor = message.descriptor();
+    WITH_ID.iter().find(|(name, _, _)| *name == descriptor.full_name())
+}
+
+/// All fields but the ID that have a value.
+fn of_id_text(message: &DynamicMessage, id: &str, encoding: Encoding) -> String {
+    let fields = message.fields().filter(|(field, _)| field.name() != id).map(|(field, value)| {
+        let shown = match value {
+            Value::List(list) => {
+                list.iter().map(|value| scalar_text(value, &field, encoding)).collect::<Vec<_>>().join(",")
+            }
+            scalar => scalar_text(scalar, &field, encoding),
+        };
+        format!("{} {shown}", field.name())
+    });
+    let shown: Vec<String> = fields.collect();
+    if shown.is_empty() { "is there".to_owned() } else { shown.join(" ") }
 }
 
 fn pair_text(pair: &DynamicMessage, encoding: Encoding) -> String {
@@ -72,7 +104,8 @@ fn pair_text(pair: &DynamicMessage, encoding: Encoding) -> String {
     )
 }
 
-fn text(message: &DynamicMessage, name: &str, encoding: Encoding) -> String {
+/// One field of a message, as text; empty if the message has no such field.
+pub fn text(message: &DynamicMessage, name: &str, encoding: Encoding) -> String {
     let field = message.descriptor().get_field_by_name(name);
     field.map_or_else(String::new, |field| scalar_text(&message.get_field(&field), &field, encoding))
 }
@@ -86,7 +119,8 @@ fn present(message: &DynamicMessage) -> impl Iterator<Item = (FieldDescriptor, V
     })
 }
 
-fn scalar_text(value: &Value, field: &FieldDescriptor, encoding: Encoding) -> String {
+/// A value that is neither a message nor a list, as text.
+pub fn scalar_text(value: &Value, field: &FieldDescriptor, encoding: Encoding) -> String {
     match value {
         Value::Bool(value) => value.to_string(),
         Value::I32(value) => value.to_string(),

@@ -15,6 +15,7 @@ use crate::{
     health::on_each,
     proto::etcdserverpb as pb,
     settings::Endpoint,
+    types::Revision,
 };
 
 pub use judge::{HashVerdict, Verdict, compare_hashes, judge};
@@ -24,8 +25,12 @@ pub use show::{json, table, words};
 const CATCH_UP: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(10);
 /// Hashes that a compaction under way has made unequal are equal when asked for again.
-const HASH_ATTEMPTS: usize = 3;
-const BETWEEN_HASHES: Duration = Duration::from_millis(100);
+pub const HASH_ATTEMPTS: usize = 3;
+/// The pause between two questions for hashes.
+pub const BETWEEN_HASHES: Duration = Duration::from_millis(100);
+
+/// What a server says of a store that was never compacted.
+pub const NEVER: Revision = Revision(-1);
 
 /// One member and what it said.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub struct Member {
     pub said: Result<Said, AskError>,
     /// Its hash at the common revision; none if it was not asked for one.
     pub hash: Option<Result<pb::HashKvResponse, AskError>>,
+    /// Where it was compacted, as far as it was found out.
+    pub compacted: Option<Revision>,
     /// It did not reach in time the revision that another member had.
     pub lags: bool,
 }
@@ -51,15 +58,34 @@ pub struct Said {
     pub round_trip: Duration,
 }
 
-/// Asks all members at once for their state, and then for their hashes at the newest revision that all have.
-pub async fn ask(clients: &[Client], tape: &Tape) -> Vec<Member> {
+/// By what members' content is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compare {
+    /// By hashes at the newest revision that all have, for which members read their whole database.
+    Hashes,
+    /// By revisions alone.
+    Revisions,
+}
+
+/// Asks all members at once for their state, and then for what their content is compared by.
+pub async fn ask(clients: &[Client], tape: &Tape, compare: Compare) -> Vec<Member> {
     let said = on_each(clients, |client| said(client, tape.clone())).await;
     let mut members: Vec<Member> = clients
         .iter()
         .zip(said)
-        .map(|(client, said)| Member { endpoint: client.endpoint().clone(), said, hash: None, lags: false })
+        .map(|(client, said)| Member {
+            endpoint: client.endpoint().clone(),
+            said,
+            hash: None,
+            compacted: None,
+            lags: false,
+        })
         .collect();
     catch_up(clients, &mut members, tape).await;
+    if compare == Compare::Revisions {
+        find_compactions(clients, &mut members, tape).await;
+        return members;
+    }
     for attempt in 1..=HASH_ATTEMPTS {
         ask_hashes(clients, &mut members, tape).await;
         if attempt == HASH_ATTEMPTS || compare_hashes(&hashes(&members)) != HashVerdict::Unequal {
@@ -70,7 +96,8 @@ pub async fn ask(clients: &[Client], tape: &Tape) -> Vec<Member> {
     members
 }
 
-async fn said(client: Client, tape: Tape) -> Result<Said, AskError> {
+/// What a member says of itself.
+pub async fn said(client: Client, tape: Tape) -> Result<Said, AskError> {
     let call = Call::new("/etcdserverpb.Maintenance/Status", &pb::StatusRequest {});
     let dialled = client.channel().connect().await;
     dialled.map_err(|error| CallError::NotSent(Arc::new(error)))?;
@@ -132,10 +159,22 @@ async fn ask_hashes(clients: &[Client], members: &mut [Member], tape: &Tape) {
     let call = hash_call(revision);
     let answers = on_each(&clients, |client| {
         let (call, tape) = (call.clone(), tape.clone());
-        async move { call.send(&client, &tape).await?.decode() }
+        async move { call.send(&client, &tape).await?.decode::<pb::HashKvResponse>() }
     });
     for (place, answer) in asked.into_iter().zip(answers.await) {
+        members[place].compacted = answer.as_ref().ok().map(|hash| Revision(hash.compact_revision));
         members[place].hash = Some(answer);
+    }
+}
+
+/// Finds out where members were compacted by asking for a key at old revisions.
+async fn find_compactions(clients: &[Client], members: &mut [Member], tape: &Tape) {
+    for (client, member) in clients.iter().zip(members) {
+        let Ok(said) = &member.said else { continue };
+        let newest = Revision(said.header.revision);
+        // Revision 1 is an empty store's, so that nobody can tell whether it was compacted there.
+        let oldest = super::ask::oldest(client, tape, newest).await.ok();
+        member.compacted = oldest.map(|oldest| if oldest.0 > 1 { oldest } else { NEVER });
     }
 }
 
@@ -148,6 +187,12 @@ pub fn hash_call(revision: i64) -> Call {
 pub async fn common_revision(clients: &[Client], tape: &Tape) -> Option<i64> {
     let said = on_each(clients, |client| said(client, tape.clone())).await;
     said.into_iter().map(|said| Some(said.ok()?.header.revision)).min().flatten()
+}
+
+/// The newest revision that any of these members has; none if none answers.
+pub async fn newest_revision(clients: &[Client], tape: &Tape) -> Option<i64> {
+    let said = on_each(clients, |client| said(client, tape.clone())).await;
+    said.into_iter().filter_map(|said| Some(said.ok()?.header.revision)).max()
 }
 
 /// The hashes that were had.

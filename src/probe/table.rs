@@ -66,6 +66,11 @@ impl SideBySide {
         self.rows.push(Row { label: label.to_owned(), cells, agreement: Agreement::WhereSaid });
     }
 
+    /// A row in which members that differ are marked, those that said nothing too.
+    pub fn row_where_all_must_say(&mut self, label: &str, cells: Vec<Option<String>>) {
+        self.rows.push(Row { label: label.to_owned(), cells, agreement: Agreement::Everywhere });
+    }
+
     /// One member's rows, each beside the rows of the same label that others have.
     pub fn merge(&mut self, column: usize, rows: Vec<(String, String)>, must_agree: impl Fn(&str) -> bool) {
         let mut next = 0;

@@ -22,7 +22,7 @@ use tonic::{
 };
 
 use crate::{
-    client::channel::{Channel, ChannelError},
+    client::channel::{Channel, ChannelError, DialTimes},
     settings::Endpoint,
 };
 
@@ -40,10 +40,10 @@ pub enum Way {
 pub enum Passed {
     /// The request's head, before anything is dialled.
     Asked(Method, Uri, HeaderMap),
-    /// There is a connection; whether it had to be made.
+    /// There is a connection.
     Connected {
-        /// Not there before.
-        new: bool,
+        /// The steps of its making, if it was not there before.
+        dialled: Option<DialTimes>,
     },
     /// The answer's head.
     Answered(StatusCode, HeaderMap),
@@ -177,7 +177,8 @@ async fn send(
 ) -> Result<Response<Tapped<Incoming>>, ChannelError> {
     let earlier = channel.connection_id();
     let connection = channel.connect().await?;
-    exchange.note(|| Passed::Connected { new: earlier != Some(connection) });
+    let dialled = (earlier != Some(connection)).then(|| channel.dial_times());
+    exchange.note(|| Passed::Connected { dialled });
     let request = request.map(|body| Body::new(exchange.body(Way::Out, body)));
     let response = tower_service::Service::call(channel, request).await?;
     exchange.note(|| Passed::Answered(response.status(), response.headers().clone()));

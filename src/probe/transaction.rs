@@ -1,15 +1,15 @@
 //! The text form of transactions. In goes text as [`GRAMMAR`] says, out comes the transaction, or an error that
 //! shows the place. It knows nothing of members: what etcd itself refuses, such as a key put twice, passes.
 
-mod lexer;
-
 use crate::{
     operation::{Compare, DeleteRange, KeyRange, Operator, Put, Range, Request, Target, Txn},
     types::{Blob, LeaseId, Revision, Version},
 };
 
-use super::encoding::Encoding;
-use lexer::{Kind, Token};
+use super::{
+    encoding::Encoding,
+    text::{Cursor, Kind, Parsed, Place, Token},
+};
 
 /// The grammar, for `--help`.
 pub const GRAMMAR: &str = "\
@@ -41,94 +41,46 @@ const RESERVED: [&str; 9] = ["if", "and", "then", "else", "put", "range", "delet
 
 /// The text is no transaction.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the transaction goes wrong at line {line}, column {column}: {what}\n  {text}\n  {}^", " ".repeat(column - 1))]
-pub struct TransactionError {
-    /// From 1.
-    pub line: usize,
-    /// In characters, from 1.
-    pub column: usize,
-    /// What was found and what could be there.
-    pub what: String,
-    /// The line.
-    pub text: String,
-}
+#[error("the transaction goes wrong at {0}")]
+pub struct TransactionError(#[from] pub Place);
 
 /// Reads a transaction; keys and values are in this encoding.
 pub fn parse(text: &str, encoding: Encoding) -> Result<Txn, TransactionError> {
-    let located = |(at, what): (usize, String)| locate(text, at, what);
-    let tokens = lexer::tokens(text).map_err(located)?;
-    let mut parser = Parser { tokens, at: 0, end: text.len(), encoding };
-    let txn = parser.txn(0).map_err(located)?;
-    match parser.peek() {
-        None => Ok(txn),
-        Some(_) => Err(located(parser.wanted("';', else or the end"))),
-    }
+    let whole = || {
+        let mut parser = Parser { cursor: Cursor::new(text)?, encoding };
+        let txn = parser.txn(0)?;
+        if parser.cursor.peek().is_none() {
+            Ok(txn)
+        } else {
+            Err(parser.cursor.wanted("';', else or the end"))
+        }
+    };
+    Ok(whole().map_err(|wrong| Place::of(text, wrong))?)
 }
-
-fn locate(text: &str, at: usize, what: String) -> TransactionError {
-    let before = &text[..at];
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line = text[start..].lines().next().unwrap_or_default();
-    TransactionError {
-        line: before.matches('\n').count() + 1,
-        column: text[start..at].chars().count() + 1,
-        what,
-        // A tab takes one column here, so that the caret stands below its place.
-        text: line.replace(|character: char| character.is_control(), " "),
-    }
-}
-
-/// A byte offset and what is wrong there.
-type Wrong = (usize, String);
-type Parsed<T> = Result<T, Wrong>;
 
 struct Parser {
-    tokens: Vec<Token>,
-    at: usize,
-    end: usize,
+    cursor: Cursor,
     encoding: Encoding,
 }
 
 impl Parser {
-    fn peek(&self) -> Option<&Token> {
-        self.tokens.get(self.at)
-    }
-
-    fn wanted(&self, what: &str) -> Wrong {
-        match self.peek() {
-            None => (self.end, format!("it ends, where {what} should be")),
-            Some(token) => (token.at, format!("there is {}, where {what} should be", token.shown())),
-        }
-    }
-
-    /// Takes the next token if it is this word or mark.
-    fn accept(&mut self, word: &str) -> bool {
-        let found = self.peek().is_some_and(|token| token.is(word));
-        self.at += usize::from(found);
-        found
-    }
-
-    fn expect(&mut self, word: &str) -> Parsed<()> {
-        if self.accept(word) { Ok(()) } else { Err(self.wanted(&format!("'{word}'"))) }
-    }
-
     fn txn(&mut self, depth: usize) -> Parsed<Txn> {
         if depth > DEPTH_AT_MOST {
-            return Err((self.peek().map_or(self.end, |token| token.at), "it nests too deep".to_owned()));
+            return Err((self.cursor.place(), "it nests too deep".to_owned()));
         }
         let mut txn = Txn::default();
-        let has_compares = self.accept("if");
+        let has_compares = self.cursor.accept("if");
         if has_compares {
             txn.compare.push(self.compare()?);
-            while self.accept("and") {
+            while self.cursor.accept("and") {
                 txn.compare.push(self.compare()?);
             }
         }
-        if !self.accept("then") && has_compares {
-            return Err(self.wanted("'and' or 'then'"));
+        if !self.cursor.accept("then") && has_compares {
+            return Err(self.cursor.wanted("'and' or 'then'"));
         }
         txn.success = self.ops(depth)?;
-        if self.accept("else") {
+        if self.cursor.accept("else") {
             txn.failure = self.ops(depth)?;
         }
         Ok(txn)
@@ -136,21 +88,21 @@ impl Parser {
 
     fn compare(&mut self) -> Parsed<Compare> {
         const TARGETS: [&str; 5] = ["version", "create", "mod", "value", "lease"];
-        let target = TARGETS.into_iter().find(|target| self.accept(target));
-        let target = target.ok_or_else(|| self.wanted("version, create, mod, value or lease"))?;
-        self.expect("(")?;
+        let target = TARGETS.into_iter().find(|target| self.cursor.accept(target));
+        let target = target.ok_or_else(|| self.cursor.wanted("version, create, mod, value or lease"))?;
+        self.cursor.expect("(")?;
         let mut keys = self.keys()?;
-        while !self.accept(")") {
+        while !self.cursor.accept(")") {
             match self.option().as_deref() {
                 Some("--prefix") => keys = self.prefix(keys)?,
-                _ => return Err(self.wanted("')'")),
+                _ => return Err(self.cursor.wanted("')'")),
             }
         }
         let operator = self.operator()?;
         let target = match target {
-            "version" => Target::Version(Version(self.number("a version")?)),
-            "create" => Target::CreateRevision(Revision(self.number("a revision")?)),
-            "mod" => Target::ModRevision(Revision(self.number("a revision")?)),
+            "version" => Target::Version(Version(self.cursor.number("a version")?)),
+            "create" => Target::CreateRevision(Revision(self.cursor.number("a revision")?)),
+            "mod" => Target::ModRevision(Revision(self.cursor.number("a revision")?)),
             "lease" => Target::Lease(self.lease()?),
             _ => Target::Value(self.blob("a value")?),
         };
@@ -164,8 +116,8 @@ impl Parser {
             ("<", Operator::Less),
             (">", Operator::Greater),
         ];
-        let found = operators.into_iter().find(|(mark, _)| self.accept(mark));
-        found.map(|(_, operator)| operator).ok_or_else(|| self.wanted("one of = != < >"))
+        let found = operators.into_iter().find(|(mark, _)| self.cursor.accept(mark));
+        found.map(|(_, operator)| operator).ok_or_else(|| self.cursor.wanted("one of = != < >"))
     }
 
     fn ops(&mut self, depth: usize) -> Parsed<Vec<Request>> {
@@ -173,13 +125,13 @@ impl Parser {
         loop {
             let ended = |token: &Token| token.is("else") || token.is("}");
             // A branch may be empty, and a ';' may also stand after the last operation.
-            if self.peek().is_none_or(ended) {
+            if self.cursor.peek().is_none_or(ended) {
                 return Ok(ops);
             }
             ops.push(self.op(depth)?);
-            if !self.accept(";") {
-                return match self.peek() {
-                    Some(token) if !ended(token) => Err(self.wanted("';', else or the end")),
+            if !self.cursor.accept(";") {
+                return match self.cursor.peek() {
+                    Some(token) if !ended(token) => Err(self.cursor.wanted("';', else or the end")),
                     _ => Ok(ops),
                 };
             }
@@ -188,17 +140,17 @@ impl Parser {
 
     fn op(&mut self, depth: usize) -> Parsed<Request> {
         const OPS: [&str; 4] = ["put", "range", "delete", "txn"];
-        match OPS.into_iter().find(|op| self.accept(op)) {
+        match OPS.into_iter().find(|op| self.cursor.accept(op)) {
             Some("put") => Ok(Request::Put(self.put()?)),
             Some("range") => Ok(Request::Range(self.range()?)),
             Some("delete") => Ok(Request::DeleteRange(self.delete()?)),
             Some(_) => {
-                self.expect("{")?;
+                self.cursor.expect("{")?;
                 let txn = self.txn(depth + 1)?;
-                self.expect("}")?;
+                self.cursor.expect("}")?;
                 Ok(Request::Txn(txn))
             }
-            None => Err(self.wanted("put, range, delete or txn")),
+            None => Err(self.cursor.wanted("put, range, delete or txn")),
         }
     }
 
@@ -211,9 +163,9 @@ impl Parser {
                 "--ignore-value" => put.ignore_value = true,
                 "--ignore-lease" => put.ignore_lease = true,
                 _ => {
-                    return Err(
-                        self.unknown("put takes --lease, --prev-kv, --ignore-value and --ignore-lease")
-                    );
+                    return Err(self
+                        .cursor
+                        .unknown("put takes --lease, --prev-kv, --ignore-value and --ignore-lease"));
                 }
             }
         }
@@ -225,13 +177,13 @@ impl Parser {
         while let Some(option) = self.option() {
             match option.as_str() {
                 "--prefix" => range.keys = self.prefix(range.keys)?,
-                "--limit" => range.limit = self.number("a limit")?,
-                "--rev" => range.revision = Some(Revision(self.number("a revision")?)),
+                "--limit" => range.limit = self.cursor.number("a limit")?,
+                "--rev" => range.revision = Some(Revision(self.cursor.number("a revision")?)),
                 "--serializable" => range.serializable = true,
                 "--keys-only" => range.keys_only = true,
                 "--count-only" => range.count_only = true,
                 _ => {
-                    return Err(self.unknown(
+                    return Err(self.cursor.unknown(
                         "range takes --prefix, --limit, --rev, --serializable, --keys-only and --count-only",
                     ));
                 }
@@ -246,7 +198,7 @@ impl Parser {
             match option.as_str() {
                 "--prefix" => delete.keys = self.prefix(delete.keys)?,
                 "--prev-kv" => delete.prev_kv = true,
-                _ => return Err(self.unknown("delete takes --prefix and --prev-kv")),
+                _ => return Err(self.cursor.unknown("delete takes --prefix and --prev-kv")),
             }
         }
         Ok(delete)
@@ -262,18 +214,12 @@ impl Parser {
     fn prefix(&self, keys: KeyRange) -> Parsed<KeyRange> {
         match keys.range_end {
             None => Ok(KeyRange::prefix(keys.key)),
-            Some(_) => Err(self.unknown("a range has an end or --prefix, not both")),
+            Some(_) => Err(self.cursor.unknown("a range has an end or --prefix, not both")),
         }
     }
 
-    /// The token just taken is wrong.
-    fn unknown(&self, what: &str) -> Wrong {
-        let token = &self.tokens[self.at - 1];
-        (token.at, format!("{} does not belong here: {what}", token.shown()))
-    }
-
     fn at_word(&self) -> bool {
-        self.peek().is_some_and(|token| match &token.kind {
+        self.cursor.peek().is_some_and(|token| match &token.kind {
             Kind::Word(word) => !RESERVED.contains(&word.as_str()) && !word.starts_with("--"),
             Kind::Quoted(_) => true,
             Kind::Mark(_) => false,
@@ -281,47 +227,32 @@ impl Parser {
     }
 
     fn option(&mut self) -> Option<String> {
-        let option = self.peek().and_then(|token| match &token.kind {
+        let option = self.cursor.peek().and_then(|token| match &token.kind {
             Kind::Word(word) if word.starts_with("--") => Some(word.clone()),
             _ => None,
         });
-        self.at += usize::from(option.is_some());
+        if option.is_some() {
+            self.cursor.advance();
+        }
         option
     }
 
     fn blob(&mut self, what: &str) -> Parsed<Blob> {
         if !self.at_word() {
-            return Err(self.wanted(&format!("{what} (quote it if it is a word of the grammar)")));
+            return Err(self.cursor.wanted(&format!("{what} (quote it if it is a word of the grammar)")));
         }
-        let token = &self.tokens[self.at];
-        let bytes = match &token.kind {
-            Kind::Word(word) | Kind::Mark(word) => word.as_bytes(),
-            Kind::Quoted(bytes) => bytes,
-        };
-        let decoded = self.encoding.decode(bytes).map_err(|error| (token.at, error.to_string()))?;
-        self.at += 1;
-        Ok(Blob(decoded))
-    }
-
-    fn number(&mut self, what: &str) -> Parsed<i64> {
-        let number = self.word().and_then(|word| word.parse().ok());
-        let number = number.ok_or_else(|| self.wanted(&format!("{what}, a number")))?;
-        self.at += 1;
-        Ok(number)
+        let place = self.cursor.place();
+        let bytes = self.cursor.bytes().unwrap_or_default();
+        let decoded = self.encoding.decode(bytes).map_err(|error| (place, error.to_string()))?;
+        self.cursor.advance();
+        Ok(decoded.into())
     }
 
     fn lease(&mut self) -> Parsed<LeaseId> {
-        let id = self.word().and_then(|word| i64::from_str_radix(word, 16).ok());
-        let id = id.ok_or_else(|| self.wanted("a lease's ID, hexadecimal"))?;
-        self.at += 1;
+        let id = self.cursor.word().and_then(|word| i64::from_str_radix(word, 16).ok());
+        let id = id.ok_or_else(|| self.cursor.wanted("a lease's ID, hexadecimal"))?;
+        self.cursor.advance();
         Ok(LeaseId(id))
-    }
-
-    fn word(&self) -> Option<&str> {
-        match &self.peek()?.kind {
-            Kind::Word(word) => Some(word),
-            Kind::Quoted(_) | Kind::Mark(_) => None,
-        }
     }
 }
 
@@ -426,12 +357,12 @@ mod tests {
             ("put a 1 }", 1, 9, "'}'"),
         ] {
             let error = parse(text, Encoding::Text).unwrap_err();
-            assert_eq!((error.line, error.column), (line, column), "{text:?}: {error}");
-            assert!(error.what.contains(words), "{text:?}: {error}");
+            assert_eq!((error.0.line, error.0.column), (line, column), "{text:?}: {error}");
+            assert!(error.0.what.contains(words), "{text:?}: {error}");
         }
         let error = parse("put a zz", Encoding::Hex).unwrap_err();
-        assert!(error.column == 5 && error.what.contains("not hex"), "{error}");
-        assert!(parse(&"txn { ".repeat(100), Encoding::Text).unwrap_err().what.contains("too deep"));
+        assert!(error.0.column == 5 && error.0.what.contains("not hex"), "{error}");
+        assert!(parse(&"txn { ".repeat(100), Encoding::Text).unwrap_err().0.what.contains("too deep"));
     }
 
     #[test]

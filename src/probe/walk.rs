@@ -9,7 +9,7 @@ use super::encoding::{escaped, to_hex};
 /// Messages that nest deeper are not followed; protobuf's own implementations draw the line at 100.
 const DEPTH_AT_MOST: usize = 100;
 /// Fields whose value is never shown.
-const SECRETS: [&str; 3] = ["password", "hashedPassword", "token"];
+pub const SECRETS: [&str; 3] = ["password", "hashedPassword", "token"];
 
 /// The fields of a message, and why the walk ended early, if it did.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -257,6 +257,7 @@ fn packed(bytes: &[u8], known: Option<&FieldDescriptor>) -> String {
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "protobuf reads varints so")]
 fn varint(value: u64, known: Option<&FieldDescriptor>) -> String {
     match known.map(FieldDescriptor::kind) {
+        Some(Kind::Bool) if value > 1 => format!("true ({value})"),
         Some(Kind::Bool) => (value != 0).to_string(),
         Some(Kind::Int32) => (value as i32).to_string(),
         Some(Kind::Int64) => (value as i64).to_string(),

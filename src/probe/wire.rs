@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::{Buf as _, Bytes, BytesMut};
 use prost_reflect::{MessageDescriptor, MethodDescriptor};
 use tonic::codegen::http::HeaderMap;
@@ -13,28 +14,64 @@ use super::{
     tap::{Event, Passed, Way},
     walk::{Content, Field, count_bytes, walk},
 };
+use crate::client::channel::DialTimes;
 
 /// Flag and length.
-const FRAME_HEAD_BYTES: usize = 5;
+pub const FRAME_HEAD_BYTES: usize = 5;
+/// A status in more words than its message has.
+const STATUS_DETAILS: &str = "grpc-status-details-bin";
 /// Headers whose values let their bearer in.
-const SECRET_HEADERS: [&str; 4] = ["authorization", "token", "cookie", "set-cookie"];
+pub const SECRET_HEADERS: [&str; 4] = ["authorization", "token", "cookie", "set-cookie"];
 
-/// All exchanges, one after the other.
-pub fn render(events: &[Event]) -> String {
-    let mut exchanges: BTreeMap<u64, Vec<&Event>> = BTreeMap::new();
-    for event in events {
-        exchanges.entry(event.exchange).or_default().push(event);
-    }
-    exchanges.values().map(|events| exchange(events)).collect()
+/// All that has been shown of the exchanges that are not over yet, so that more can be shown as it comes by.
+#[derive(Default)]
+pub struct Transcript {
+    pages: BTreeMap<u64, Page>,
+    /// Whose lines were the last.
+    last: Option<u64>,
 }
 
-fn exchange(events: &[&Event]) -> String {
-    let mut page = Page::default();
-    for event in events {
-        page.event(event);
+impl Transcript {
+    /// Lines for these events, exchange by exchange.
+    pub fn show(&mut self, events: &[Event]) -> String {
+        let mut exchanges: BTreeMap<u64, Vec<&Event>> = BTreeMap::new();
+        for event in events {
+            exchanges.entry(event.exchange).or_default().push(event);
+        }
+        exchanges.into_iter().map(|(number, events)| self.show_exchange(number, &events)).collect()
     }
-    page.times();
-    page.text
+
+    fn show_exchange(&mut self, number: u64, events: &[&Event]) -> String {
+        let is_new = !self.pages.contains_key(&number);
+        if is_new && !matches!(events[0].passed, Passed::Asked(..)) {
+            // Its end was shown; what comes after it, as the end of a body after its trailers, says nothing more.
+            return String::new();
+        }
+        let page = self.pages.entry(number).or_default();
+        if !is_new && self.last != Some(number) {
+            page.title(events[0], ", continued");
+        }
+        for event in events {
+            page.event(event);
+        }
+        self.last = Some(number);
+        let text = std::mem::take(&mut page.text);
+        if !page.over {
+            return text;
+        }
+        self.pages.remove(&number).map_or(text.clone(), |page| text + &page.times())
+    }
+
+    /// The last lines of the exchanges that no end was seen of.
+    pub fn finish(&mut self) -> String {
+        let pages = std::mem::take(&mut self.pages);
+        let several = pages.len() > 1;
+        let last_words = pages.into_values().map(|page| {
+            let title = if several { format!("── {}, no more\n", page.title) } else { String::new() };
+            title + &page.times()
+        });
+        last_words.collect()
+    }
 }
 
 /// What is known while the events of one exchange go by.
@@ -44,9 +81,12 @@ struct Page {
     method: Option<MethodDescriptor>,
     out: Frames,
     back: Frames,
-    connected: Option<(Duration, bool)>,
+    title: String,
+    connected: Option<(Duration, Option<DialTimes>)>,
+    sent: Option<Duration>,
     first: Option<Duration>,
     last: Option<Duration>,
+    over: bool,
 }
 
 impl Page {
@@ -59,26 +99,31 @@ impl Page {
         match &event.passed {
             Passed::Asked(method, uri, headers) => {
                 self.method = descriptors::method(uri.path());
-                writeln!(self.text, "── {} {}", event.member, uri.path()).expect("a string takes all");
+                self.title = format!("{} {}", event.member, uri.path());
+                self.title(event, "");
                 self.line(Way::Out, &format!("{method} {uri} HTTP/2"));
                 self.headers(Way::Out, headers);
             }
-            Passed::Connected { new } => self.connected = Some((event.at, *new)),
+            Passed::Connected { dialled } => self.connected = Some((event.at, *dialled)),
             Passed::Answered(status, headers) => {
                 self.passed_back(event.at);
                 self.line(Way::In, &format!("HTTP/2 {status}"));
                 self.headers(Way::In, headers);
+                // An answer of a head alone.
+                self.over |= headers.contains_key("grpc-status");
             }
             Passed::Data(way, data) => self.data(*way, data, event.at),
             Passed::Trailers(way, trailers) => {
                 self.passed_back(event.at);
                 self.line(*way, "trailers");
                 self.headers(*way, trailers);
+                self.over |= *way == Way::In;
             }
             Passed::End(way) => self.end(*way, event.at),
             Passed::Failed(why) => {
                 let why = escaped(why.as_bytes());
                 writeln!(self.text, "! {} {why}", shown(event.at)).expect("a string takes all");
+                self.over = true;
             }
         }
     }
@@ -90,29 +135,42 @@ impl Page {
 
     fn headers(&mut self, way: Way, headers: &HeaderMap) {
         for (name, value) in headers {
-            let value = if SECRET_HEADERS.contains(&name.as_str()) || value.is_sensitive() {
+            let shown = if SECRET_HEADERS.contains(&name.as_str()) || value.is_sensitive() {
                 "(hidden)".to_owned()
             } else {
                 escaped(value.as_bytes())
             };
-            self.line(way, &format!("  {name}: {value}"));
+            self.line(way, &format!("  {name}: {shown}"));
+            if name == STATUS_DETAILS {
+                self.details(way, value.as_bytes());
+            }
+        }
+    }
+
+    /// The details of a status: a code, words, and messages of any type, in base64 with or without padding.
+    fn details(&mut self, way: Way, value: &[u8]) {
+        let letters = value.trim_ascii_end();
+        let letters = letters.strip_suffix(b"==").or(letters.strip_suffix(b"=")).unwrap_or(letters);
+        for line in STANDARD_NO_PAD.decode(letters).iter().flat_map(|bytes| annotate(bytes, None)) {
+            self.line(way, &format!("  {line}"));
         }
     }
 
     fn data(&mut self, way: Way, data: &Bytes, at: Duration) {
         let frames = if way == Way::Out { &mut self.out } else { &mut self.back };
         let whole = frames.push(data);
-        if way == Way::In {
-            self.passed_back(at);
+        match way {
+            Way::In => self.passed_back(at),
+            Way::Out => self.sent = Some(at),
         }
         let method = self.method.clone();
         let message = method.map(|method| if way == Way::Out { method.input() } else { method.output() });
         for frame in whole {
-            self.frame(way, &frame, message.as_ref());
+            self.frame(way, &frame, message.as_ref(), at);
         }
     }
 
-    fn frame(&mut self, way: Way, frame: &Frame, message: Option<&MessageDescriptor>) {
+    fn frame(&mut self, way: Way, frame: &Frame, message: Option<&MessageDescriptor>, at: Duration) {
         let Frame { flag, message: bytes } = frame;
         let name = message.map_or("an unknown message", MessageDescriptor::full_name);
         let compression = match flag {
@@ -120,7 +178,14 @@ impl Page {
             1 => "compressed",
             _ => "no flag of gRPC",
         };
-        self.line(way, &format!("frame: flag {flag} ({compression}), length {}, {name}", bytes.len()));
+        self.line(
+            way,
+            &format!(
+                "frame: flag {flag} ({compression}), length {}, {name}, after {}",
+                bytes.len(),
+                shown(at)
+            ),
+        );
         if *flag != 0 {
             return self.line(way, &format!("  {}", to_hex(bytes)));
         }
@@ -141,16 +206,30 @@ impl Page {
         }
     }
 
-    fn times(&mut self) {
-        let connected = match self.connected {
-            Some((at, true)) => format!("connected after {}", shown(at)),
-            Some((_, false)) => "over the open connection".to_owned(),
+    fn title(&mut self, event: &Event, more: &str) {
+        let title = if self.title.is_empty() { &event.member } else { &self.title };
+        writeln!(self.text, "── {title}{more}").expect("a string takes all");
+    }
+
+    fn times(&self) -> String {
+        let connected = match &self.connected {
+            Some((at, Some(dial))) => format!("connected after {} ({})", shown(*at), dial_shown(dial)),
+            Some((_, None)) => "over the open connection".to_owned(),
             None => "never connected".to_owned(),
         };
         let after = |at: Option<Duration>| at.map_or("never".to_owned(), shown);
-        let (first, last) = (after(self.first), after(self.last));
-        writeln!(self.text, "── {connected}, first byte {first}, last {last}").expect("a string takes all");
+        let (sent, first, last) = (after(self.sent), after(self.first), after(self.last));
+        format!("── {connected}, last byte sent {sent}, first byte {first}, last {last}\n")
     }
+}
+
+/// How long each step of a dial took.
+fn dial_shown(dial: &DialTimes) -> String {
+    let tcp = dial.connected.saturating_sub(dial.resolved);
+    let tls = dial.secured.map(|secured| secured.saturating_sub(dial.connected));
+    let http = dial.open.saturating_sub(dial.secured.unwrap_or(dial.connected));
+    let tls = tls.map_or("no TLS".to_owned(), |tls| format!("TLS {}", shown(tls)));
+    format!("name {}, TCP {}, {tls}, HTTP/2 {}", shown(dial.resolved), shown(tcp), shown(http))
 }
 
 fn shown(time: Duration) -> String {
@@ -158,7 +237,7 @@ fn shown(time: Duration) -> String {
 }
 
 /// One gRPC frame.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// 1 if the message is compressed, else 0.
     pub flag: u8,
@@ -187,6 +266,16 @@ impl Frames {
             whole.push(Frame { flag, message: self.rest.split_to(length).freeze() });
         }
         whole
+    }
+
+    /// What does not make a whole frame yet.
+    pub fn rest(&self) -> &[u8] {
+        &self.rest
+    }
+
+    /// The same, taken out.
+    pub fn take_rest(&mut self) -> Bytes {
+        self.rest.split().freeze()
     }
 }
 
@@ -268,7 +357,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", "hush".parse().unwrap());
         let event = |passed| Event { exchange: 0, member: "etcd0".to_owned(), at: Duration::ZERO, passed };
-        let text = render(&[
+        let mut transcript = Transcript::default();
+        let text = transcript.show(&[
             event(Passed::Asked("POST".parse().unwrap(), "/etcdserverpb.KV/Put".parse().unwrap(), headers)),
             event(Passed::Data(Way::In, Bytes::from_static(b"\0\0\0"))),
             event(Passed::End(Way::In)),
@@ -277,6 +367,26 @@ mod tests {
         assert!(text.contains(">   authorization: (hidden)") && !text.contains("hush"), "{text}");
         assert!(text.contains("3 bytes of a frame that is cut off: 000000"), "{text}");
         assert!(text.contains("never connected") && !text.contains('\x1b'), "{text}");
+        assert_eq!(transcript.finish(), "");
+    }
+
+    #[test]
+    fn details_of_a_status_are_shown_field_by_field() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status-details-bin", "CAUSAmhp".parse().unwrap());
+        let event = |passed| Event { exchange: 0, member: "etcd0".to_owned(), at: Duration::ZERO, passed };
+        let text = Transcript::default().show(&[
+            event(Passed::Asked(
+                "POST".parse().unwrap(),
+                "/etcdserverpb.KV/Put".parse().unwrap(),
+                HeaderMap::new(),
+            )),
+            event(Passed::Trailers(Way::In, trailers)),
+        ]);
+        assert!(
+            text.contains("<        0  1 VARINT (unknown) = 5\n") && text.contains("\"hi\" (2 bytes)"),
+            "{text}"
+        );
     }
 
     proptest! {

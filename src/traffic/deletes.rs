@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::session::{Session, Worker};
+use super::{paced::Paced, session::Session};
 use crate::{
     history::HistoryError,
     model::key_log::{Effect, KeyLog},
-    operation::{Answer, DeleteRange, KeyRange, KeyValue, Outcome, Put, Range, Request},
+    operation::{Answer, DeleteRange, KeyRange, KeyValue, Put, Range, Request},
     properties, random,
     types::Blob,
 };
@@ -35,8 +35,7 @@ pub struct Summary {
 }
 
 struct Tree {
-    worker: Worker,
-    until: Instant,
+    paced: Paced,
     root: String,
     logs: BTreeMap<Blob, KeyLog>,
     summary: Summary,
@@ -45,8 +44,7 @@ struct Tree {
 /// Plants a tree of keys and deletes parts of it.
 pub async fn run(session: &Arc<Session>) -> Result<Summary, HistoryError> {
     let mut tree = Tree {
-        worker: session.worker(DEADLINE)?,
-        until: Instant::now() + BUDGET,
+        paced: Paced::new(session.worker(DEADLINE)?, Instant::now() + BUDGET, 0.0),
         root: random::alphanumeric(16),
         logs: BTreeMap::new(),
         summary: Summary::default(),
@@ -61,7 +59,7 @@ pub async fn run(session: &Arc<Session>) -> Result<Summary, HistoryError> {
         let keys = tree.draw_range(branches);
         tree.delete(keys).await?;
     }
-    Ok(tree.summary)
+    Ok(Summary { failed: tree.paced.failed, ..tree.summary })
 }
 
 impl Tree {
@@ -80,10 +78,10 @@ impl Tree {
 
     async fn put(&mut self, key: &str) -> Result<(), HistoryError> {
         let key = Blob::from(key);
-        let value = Blob::from(self.worker.unique_value());
+        let value = Blob::from(self.paced.worker.unique_value());
         let request = Request::Put(Put { key: key.clone(), value: value.clone(), ..Put::default() });
-        let member = self.worker.session().any_member();
-        if let Some(outcome) = self.perform(member, &request).await? {
+        let member = self.paced.worker.session().any_member();
+        if let Some(outcome) = self.paced.perform(member, &request).await? {
             self.logs.entry(key).or_default().learn(&outcome, Effect::Put(value));
         }
         Ok(())
@@ -92,8 +90,8 @@ impl Tree {
     async fn delete(&mut self, keys: KeyRange) -> Result<(), HistoryError> {
         let prev_kv = random::chance(0.7);
         let request = Request::DeleteRange(DeleteRange { keys: keys.clone(), prev_kv });
-        let member = self.worker.session().any_member();
-        let Some(outcome) = self.perform(member, &request).await? else { return Ok(()) };
+        let member = self.paced.worker.session().any_member();
+        let Some(outcome) = self.paced.perform(member, &request).await? else { return Ok(()) };
         if let Some(Answer::DeleteRange { deleted, prev_kvs }) =
             outcome.response().map(|response| &response.answer)
         {
@@ -108,7 +106,7 @@ impl Tree {
         for (_, log) in self.logs.iter_mut().filter(|(key, _)| keys.contains(key)) {
             log.learn(&outcome, Effect::Delete);
         }
-        let elsewhere = self.worker.session().another_member(member);
+        let elsewhere = self.paced.worker.session().another_member(member);
         self.read_back(elsewhere, &keys, outcome.response().is_some()).await
     }
 
@@ -142,7 +140,7 @@ impl Tree {
     ) -> Result<(), HistoryError> {
         let prefix = KeyRange::prefix(format!("{}/", self.root).into());
         let request = Request::Range(Range { keys: prefix, ..Range::default() });
-        let Some(outcome) = self.perform(member, &request).await? else { return Ok(()) };
+        let Some(outcome) = self.paced.perform(member, &request).await? else { return Ok(()) };
         let Some(Answer::Range(answer)) = outcome.response().map(|response| &response.answer) else {
             return Ok(());
         };
@@ -167,14 +165,5 @@ impl Tree {
             eprintln!("broken: {sentence}");
         }
         self.summary.broken += evidence.len();
-    }
-
-    async fn perform(&mut self, member: usize, request: &Request) -> Result<Option<Outcome>, HistoryError> {
-        if Instant::now() >= self.until {
-            return Ok(None);
-        }
-        let outcome = self.worker.perform(member, request).await?;
-        self.summary.failed += u64::from(outcome.response().is_none());
-        Ok(Some(outcome))
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::session::{Session, Worker};
+use super::{paced::Paced, session::Session};
 use crate::{
     history::HistoryError,
     model::key_log::{Effect, KeyLog},
@@ -109,9 +109,8 @@ pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, History
     for number in 0..plan.workers {
         let share = plan.writes / plan.workers + u64::from(number < plan.writes % plan.workers);
         let writer = Writer {
-            worker: session.worker(plan.deadline)?,
+            paced: Paced::new(session.worker(plan.deadline)?, until, plan.pause),
             plan: Arc::clone(&plan),
-            until,
             prefix: random::alphanumeric(KEY_CHARACTERS),
             keys: vec![],
             summary: Summary::default(),
@@ -131,9 +130,8 @@ pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, History
 
 /// A worker with the keys that are its own.
 struct Writer {
-    worker: Worker,
+    paced: Paced,
     plan: Arc<Plan>,
-    until: Instant,
     prefix: String,
     keys: Vec<OwnKey>,
     summary: Summary,
@@ -157,7 +155,7 @@ impl Writer {
         for position in 0..self.keys.len() {
             self.read(position).await?;
         }
-        Ok(self.summary)
+        Ok(Summary { failed: self.paced.failed, ..self.summary })
     }
 
     async fn write(&mut self) -> Result<(), HistoryError> {
@@ -199,9 +197,9 @@ impl Writer {
         position: usize,
         request: &Request,
     ) -> Result<Option<Outcome>, HistoryError> {
-        let member = self.worker.session().any_member();
+        let member = self.paced.worker.session().any_member();
         self.keys[position].written_through = member;
-        let outcome = self.perform(member, request).await?;
+        let outcome = self.paced.perform(member, request).await?;
         self.summary.written +=
             u64::from(outcome.as_ref().is_some_and(|outcome| outcome.response().is_some()));
         Ok(outcome)
@@ -210,10 +208,10 @@ impl Writer {
     async fn read(&mut self, position: usize) -> Result<(), HistoryError> {
         let serializable = random::chance(self.plan.serializable);
         let through = self.keys[position].written_through;
-        let member = self.worker.session().another_member(through);
+        let member = self.paced.worker.session().another_member(through);
         let keys = KeyRange::single(self.keys[position].key.clone());
         let request = Request::Range(Range { keys, serializable, ..Range::default() });
-        let Some(outcome) = self.perform(member, &request).await? else { return Ok(()) };
+        let Some(outcome) = self.paced.perform(member, &request).await? else { return Ok(()) };
         let Some(response) = outcome.response() else { return Ok(()) };
         let Answer::Range(answer) = &response.answer else { return Ok(()) };
         let at = serializable.then_some(response.header.revision);
@@ -230,23 +228,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Asks a member, unless the time allowed is over.
-    async fn perform(&mut self, member: usize, request: &Request) -> Result<Option<Outcome>, HistoryError> {
-        if Instant::now() >= self.until {
-            return Ok(None);
-        }
-        if random::chance(self.plan.pause) {
-            tokio::time::sleep(Duration::from_millis(random::between(1, 100))).await;
-        }
-        let outcome = self.worker.perform(member, request).await?;
-        if outcome.response().is_none() {
-            self.summary.failed += 1;
-            // A member that is down refuses at once; without a pause the run would be over before it is back.
-            tokio::time::sleep(Duration::from_millis(random::between(1, 50))).await;
-        }
-        Ok(Some(outcome))
-    }
-
     fn new_key(&mut self) -> usize {
         let key = format!("{}/{}", self.prefix, random::alphanumeric(KEY_CHARACTERS));
         self.keys.push(OwnKey { key: key.into(), log: KeyLog::default(), written_through: 0 });
@@ -257,7 +238,7 @@ impl Writer {
         if random::chance(self.plan.empty) {
             return String::new();
         }
-        let mut value = self.worker.unique_value();
+        let mut value = self.paced.worker.unique_value();
         value += &random::alphanumeric(KEY_CHARACTERS);
         if random::chance(self.plan.large) {
             let length = random::between(LARGE_AT_LEAST_BYTES, LARGE_AT_MOST_BYTES);

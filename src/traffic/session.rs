@@ -14,12 +14,15 @@ use crate::{
     client::{Client, tls::TlsError},
     exit::ExitStatus,
     history::{HistoryError, counters::Counters},
-    operation::{Outcome, Request},
+    operation::{Outcome, Request, stream::Sent},
     properties::{self, SilentSdk},
     random,
-    recorder::Recorder,
+    recorder::{
+        Recorder,
+        stream::{Next, RecordedStream},
+    },
     revision::RevisionTracker,
-    settings::{self, Settings, SettingsError},
+    settings::{self, Class, Settings, SettingsError},
     types::{ProcessId, Revision},
 };
 
@@ -54,7 +57,8 @@ impl SessionError {
 #[derive(Debug)]
 pub struct Session {
     clients: Vec<Client>,
-    recorder: Recorder,
+    classes: Vec<Class>,
+    recorder: Arc<Recorder>,
     counters: Counters,
     tracker: Mutex<RevisionTracker>,
     folder: PathBuf,
@@ -71,9 +75,10 @@ impl Session {
     pub fn with(settings: &Settings, folder: &Path, command: &str) -> Result<Arc<Self>, SessionError> {
         let clients = Client::of_each(settings)?;
         let counters = Counters::open(folder)?;
-        let recorder = Recorder::create(folder, command)?;
+        let recorder = Arc::new(Recorder::create(folder, command)?);
         Ok(Arc::new(Self {
             clients,
+            classes: settings::classes()?,
             recorder,
             counters,
             tracker: Mutex::default(),
@@ -85,6 +90,11 @@ impl Session {
     /// A client of each member, in the order of the endpoints; at least one.
     pub fn clients(&self) -> &[Client] {
         &self.clients
+    }
+
+    /// Whether a class of traffic is switched on.
+    pub fn has(&self, class: Class) -> bool {
+        self.classes.contains(&class)
     }
 
     /// A member drawn at random.
@@ -179,5 +189,45 @@ impl Worker {
             self.process = session.counters.allocate_process()?;
         }
         Ok(outcome)
+    }
+}
+
+/// A recorded stream of a worker; what it tells counts as answered.
+pub struct Stream {
+    session: Arc<Session>,
+    recorded: RecordedStream,
+}
+
+impl Worker {
+    /// The client of a member, with this worker's deadline.
+    pub fn client(&self, member: usize) -> &Client {
+        &self.clients[member]
+    }
+
+    /// Opens a stream through one of the members' clients; see [`Recorder::open_stream`].
+    pub fn open_stream(&self, client: &Client, first: &Sent) -> Result<Stream, HistoryError> {
+        let recorded = self.session.recorder.open_stream(self.process, client, first)?;
+        Ok(Stream { session: Arc::clone(&self.session), recorded })
+    }
+}
+
+impl Stream {
+    /// Sends a message; see [`RecordedStream::send`].
+    pub fn send(&mut self, message: &Sent) -> Result<(), HistoryError> {
+        self.recorded.send(message)
+    }
+
+    /// Waits for the next message; see [`RecordedStream::next`]. No linearizable answer may be older from then on.
+    pub async fn next(&mut self, within: Duration) -> Result<Next, HistoryError> {
+        let next = self.recorded.next(within).await?;
+        if let Next::Message(message) = &next {
+            self.session.counters.raise_revision_floor(message.header.revision)?;
+        }
+        Ok(next)
+    }
+
+    /// Ends the stream from this side.
+    pub fn close(self) -> Result<(), HistoryError> {
+        self.recorded.close()
     }
 }

@@ -4,12 +4,16 @@
 
 pub mod certificates;
 pub mod namespace;
+pub mod probe;
 
 use std::{ops::Deref, path::Path, thread, time::Duration};
 
-use etcd_antithesis::lab::{
-    etcd_binary::EtcdBinary,
-    processes::{Cluster, ClusterOptions},
+use etcd_antithesis::{
+    lab::{
+        etcd_binary::EtcdBinary,
+        processes::{Cluster, ClusterOptions},
+    },
+    settings::{Settings, parse_endpoints},
 };
 use tempfile::TempDir;
 
@@ -44,6 +48,20 @@ impl Drop for TestCluster {
             self.folder.disable_cleanup(true);
             eprintln!("the members' logs stay in {}", self.folder.path().display());
         }
+    }
+}
+
+/// Settings of a client of these endpoints, without TLS and users.
+pub fn settings(endpoints: &str) -> Settings {
+    Settings {
+        endpoints: parse_endpoints("test", endpoints).unwrap(),
+        cacert: None,
+        certificate: None,
+        user: None,
+        dial_timeout: Duration::from_secs(2),
+        command_timeout: Duration::from_secs(5),
+        keepalive_time: Duration::from_secs(6),
+        keepalive_timeout: Duration::from_secs(2),
     }
 }
 

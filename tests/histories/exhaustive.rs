@@ -1,9 +1,12 @@
 //! Linearizability by trying every order, written in the simplest way. In goes a history, out comes whether any
-//! order of its operations explains it.
+//! order of its operations explains it. A lease may end at any time, whatever was asked for and answered about it.
+
+use std::collections::BTreeSet;
 
 use etcd_antithesis::{
     history::reader::Operation,
-    operation::{Answer, KeyValue, OrderBy, Outcome, Range, RangeAnswer, Request, Response},
+    operation::{Answer, KeyRange, Outcome, Range, Request, Response},
+    types::LeaseId,
 };
 
 use super::histories::{Generated, naive::Naive};
@@ -37,12 +40,27 @@ enum Kind {
 pub fn explains(generated: &Generated) -> bool {
     let mut events = vec![];
     generated.operations.iter().for_each(|operation| add(operation, &mut events));
+    let last = events.iter().map(Event::needs).max().unwrap_or_default();
     let mut done = vec![false; events.len()];
-    search(&events, &mut done, &Naive::new(generated.revision, &generated.pairs))
+    search(&events, last, &mut done, &Naive::new(generated.revision, &generated.pairs))
+}
+
+impl Event {
+    /// The revision that the store must have been at.
+    fn needs(&self) -> i64 {
+        match &self.kind {
+            Kind::Answered(response) => response.header.revision.0,
+            Kind::Header(revision) | Kind::Compacted(revision) => *revision,
+            Kind::Compaction | Kind::Unknown | Kind::Future(_) => 0,
+        }
+    }
 }
 
 fn add(operation: &Operation, events: &mut Vec<Event>) {
     let request = &operation.request;
+    if !request.is_key_value() {
+        return;
+    }
     let returned = operation.returned.as_ref();
     let mut event = |kind, stale, after| {
         events.push(Event {
@@ -79,7 +97,7 @@ fn add(operation: &Operation, events: &mut Vec<Event>) {
         Some(Outcome::DidNotHappen(failure)) => {
             let revision = match request {
                 Request::Compact(compact) => compact.revision.0,
-                Request::Range(Range { revision: Some(revision), .. }) => revision.0,
+                Request::Range(Range { revision: Some(revision), .. }) if revision.0 > 0 => revision.0,
                 _ => return,
             };
             let is_compact = matches!(request, Request::Compact(_));
@@ -92,7 +110,8 @@ fn add(operation: &Operation, events: &mut Vec<Event>) {
     }
 }
 
-fn search(events: &[Event], done: &mut Vec<bool>, store: &Naive) -> bool {
+/// `last` is the last revision that anything needs.
+fn search(events: &[Event], last: i64, done: &mut Vec<bool>, store: &Naive) -> bool {
     if events.iter().zip(&*done).all(|(event, done)| *done || !event.must_happen) {
         return true;
     }
@@ -109,13 +128,19 @@ fn search(events: &[Event], done: &mut Vec<bool>, store: &Naive) -> bool {
         let mut next = store.clone();
         if happens(event, &mut next) {
             done[number] = true;
-            if search(events, done, &next) {
+            if search(events, last, done, &next) {
                 return true;
             }
             done[number] = false;
         }
     }
-    false
+    let attached = store.pairs(&KeyRange::everything(), i64::MAX).into_iter().map(|kv| kv.lease);
+    let leases: BTreeSet<LeaseId> = attached.filter(|lease| store.revision < last && lease.0 != 0).collect();
+    leases.into_iter().any(|lease| {
+        let mut next = store.clone();
+        next.end_lease(lease);
+        search(events, last, done, &next)
+    })
 }
 
 fn happens(event: &Event, store: &mut Naive) -> bool {
@@ -133,51 +158,8 @@ fn happens(event: &Event, store: &mut Naive) -> bool {
         }
         Kind::Future(revision) => *revision > store.revision,
         Kind::Answered(response) => {
-            let answer = store.execute(&event.request);
-            answer.is_ok_and(|answer| equal(&event.request, &answer, &response.answer))
+            store.execute(&event.request).is_ok_and(|given| given.allows(&response.answer))
                 && store.revision == response.header.revision.0
         }
     }
-}
-
-/// Equal up to the order among pairs that are equal in what they are sorted by.
-fn equal(request: &Request, expected: &Answer, seen: &Answer) -> bool {
-    match (request, expected, seen) {
-        (Request::Range(range), Answer::Range(expected), Answer::Range(seen))
-            if range.order_by != OrderBy::Key =>
-        {
-            equal_up_to_ties(range, expected, seen)
-        }
-        (
-            Request::Txn(txn),
-            Answer::Txn { succeeded, answers },
-            Answer::Txn { succeeded: other, answers: others },
-        ) => {
-            let branch = if *succeeded { &txn.success } else { &txn.failure };
-            succeeded == other
-                && answers.len() == others.len()
-                && branch.iter().zip(answers).zip(others).all(|((part, one), other)| equal(part, one, other))
-        }
-        _ => expected == seen,
-    }
-}
-
-/// The generator sorts without limits by anything but the key.
-fn equal_up_to_ties(range: &Range, expected: &RangeAnswer, seen: &RangeAnswer) -> bool {
-    let by = |kv: &KeyValue| match range.order_by {
-        OrderBy::Key => kv.key.as_slice().to_vec(),
-        OrderBy::Value => kv.value.as_slice().to_vec(),
-        OrderBy::Version => kv.version.0.to_be_bytes().to_vec(),
-        OrderBy::CreateRevision => kv.create_revision.0.to_be_bytes().to_vec(),
-        OrderBy::ModRevision => kv.mod_revision.0.to_be_bytes().to_vec(),
-    };
-    let sorted = |kvs: &[KeyValue]| {
-        let mut kvs = kvs.to_vec();
-        kvs.sort_by(|a, b| a.key.cmp(&b.key));
-        kvs
-    };
-    expected.more == seen.more
-        && expected.count == seen.count
-        && expected.kvs.iter().map(by).eq(seen.kvs.iter().map(by))
-        && sorted(&expected.kvs) == sorted(&seen.kvs)
 }

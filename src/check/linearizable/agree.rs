@@ -9,7 +9,7 @@ use crate::{
         store::{Pair, Store, single},
     },
     operation::{Answer, KeyRange, KeyValue, Order, OrderBy, Range, RangeAnswer, Request, Txn},
-    types::{Blob, Revision},
+    types::Blob,
 };
 
 /// Why an answer can't be what the state gives.
@@ -21,6 +21,8 @@ pub(super) enum Cause<'h> {
     Anything,
     /// One key is not as the answer says: what it says, or none if it says that the key is absent.
     Pair(&'h Blob, Option<&'h KeyValue>),
+    /// Something about this key.
+    Key(&'h Blob),
     /// Something about these keys.
     Keys(&'h KeyRange),
     /// The compares went another way.
@@ -39,13 +41,7 @@ pub(super) fn read<'h>(store: &Store<'h>, range: &'h Range, answer: &'h RangeAns
 
 /// One key, nothing special: most reads are.
 fn is_plain(range: &Range) -> bool {
-    single(&range.keys)
-        && range.limit == 0
-        && !range.count_only
-        && range.min_mod_revision.is_none()
-        && range.max_mod_revision.is_none()
-        && range.min_create_revision.is_none()
-        && range.max_create_revision.is_none()
+    single(&range.keys) && range.limit == 0 && !range.count_only && range.bounds.is_none()
 }
 
 fn plain_read<'h>(store: &Store<'h>, range: &'h Range, answer: &'h RangeAnswer) -> Agreement<'h> {
@@ -75,7 +71,7 @@ pub(super) fn reply<'h>(reply: &Reply<'h>, request: &'h Request, answer: &'h Ans
                 (Some(pair), Some(kv)) if pair.is(kv, false) => Ok(()),
                 (_, Some(_)) if !put.prev_kv => Err(Cause::Itself),
                 (_, Some(kv)) if kv.key != put.key => Err(Cause::Itself),
-                _ => Err(Cause::Pair(&put.key, prev_kv.as_ref())),
+                _ => Err(Cause::Pair(&put.key, prev_kv.as_deref())),
             }
         }
         (
@@ -110,11 +106,8 @@ pub(super) fn reply<'h>(reply: &Reply<'h>, request: &'h Request, answer: &'h Ans
 
 fn pairs<'h>(found: &Pairs<'h>, range: &'h Range, answer: &'h RangeAnswer) -> Agreement<'h> {
     let by_key = range.order_by == OrderBy::Key;
-    let filtered = range.min_mod_revision.is_some()
-        || range.max_mod_revision.is_some()
-        || range.min_create_revision.is_some()
-        || range.max_create_revision.is_some();
-    let tells_absence = by_key && range.order != Order::Descending && !filtered && !range.count_only;
+    let tells_absence =
+        by_key && range.order != Order::Descending && range.bounds.is_none() && !range.count_only;
     let listed = if by_key {
         in_order(&found.pairs, &answer.kvs, range.keys_only, tells_absence)?.is_none()
     } else {
@@ -162,9 +155,4 @@ fn in_some_order(found: &Pairs<'_>, range: &Range, seen: &[KeyValue]) -> bool {
                 pair.is(kv, range.keys_only) && order(range, pair, place) == std::cmp::Ordering::Equal
             })
         })
-}
-
-/// The revision whose state an answer to a read shows.
-pub(super) fn read_at(range: &Range, header: Revision) -> Revision {
-    range.revision.filter(|revision| revision.0 > 0).unwrap_or(header)
 }

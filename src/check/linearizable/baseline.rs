@@ -4,13 +4,13 @@
 use crate::{
     check::final_state::BASELINE_COMMAND,
     history::reader::{History, Operation},
-    operation::{Answer, KeyRange, KeyValue, Range, RangeAnswer, Request},
+    operation::{Answer, KeyRange, KeyValue, Range, Request},
     types::{Blob, Revision},
 };
 
 /// Where a history begins.
 #[derive(Clone, Debug)]
-pub(super) struct Baseline<'h> {
+pub(in crate::check) struct Baseline<'h> {
     /// The first revision whose state is known.
     pub revision: Revision,
     /// Its pairs.
@@ -23,7 +23,7 @@ pub(super) struct Baseline<'h> {
 const NEW: Revision = Revision(1);
 
 /// The recorded contents before the run; without them, those of a new store.
-pub(super) fn find(histories: &[History]) -> Baseline<'_> {
+pub(in crate::check) fn find(histories: &[History]) -> Baseline<'_> {
     let recorded = histories.iter().filter(|history| history.preamble.command == BASELINE_COMMAND);
     let mut recorded = recorded.peekable();
     let incomplete = recorded.peek().is_some();
@@ -44,7 +44,7 @@ pub(super) fn find(histories: &[History]) -> Baseline<'_> {
 /// Whether an answer is of the first revision of a store or of its first write.
 fn shows_a_new_store(operation: &Operation) -> bool {
     operation.response().is_some_and(|response| {
-        let first = if super::timeline::changes(&response.answer) { Revision(NEW.0 + 1) } else { NEW };
+        let first = if response.answer.changes() { Revision(NEW.0 + 1) } else { NEW };
         response.header.revision == first && !matches!(response.answer, Answer::Compact {})
     })
 }
@@ -73,7 +73,7 @@ fn recorded_in(history: &History) -> Option<Baseline<'_>> {
         if !answer.more {
             return Some(Baseline { revision: at, pairs, unsure: None });
         }
-        reading = Some((at, pairs, after(answer)?));
+        reading = Some((at, pairs, answer.kvs.last()?.key.successor()));
     }
     None
 }
@@ -84,9 +84,96 @@ fn is_page(range: &Range) -> bool {
     *range == rest && range.keys.range_end == KeyRange::everything().range_end
 }
 
-/// The smallest key behind an answer's last.
-fn after(answer: &RangeAnswer) -> Option<Blob> {
-    let mut next = answer.kvs.last()?.key.0.to_vec();
-    next.push(0);
-    Some(next.into())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        history::record::Preamble,
+        operation::{Header, Outcome, Put, RangeAnswer, Response},
+        types::{Monotonic, OperationId, ProcessId, Version},
+    };
+
+    fn history(command: &str, operations: Vec<(Request, i64, Answer)>) -> History {
+        let preamble = Preamble::made_up(command);
+        let operation = |(request, revision, answer)| {
+            let header = Header { revision: Revision(revision), ..Header::default() };
+            Operation {
+                id: OperationId(1),
+                process: ProcessId(1),
+                member: "etcd0".into(),
+                call: Monotonic(0),
+                request,
+                returned: Some((Monotonic(1), Outcome::Ok(Response { header, answer }))),
+                connection: None,
+            }
+        };
+        let operations = operations.into_iter().map(operation).collect();
+        History { path: "h.jsonl".into(), preamble, operations, streams: vec![] }
+    }
+
+    /// A page of the store from a key on, at a revision, with these keys.
+    fn page(from: &str, revision: i64, keys: &[&str], more: bool) -> (Request, i64, Answer) {
+        let pair = |key: &&str| KeyValue {
+            key: (*key).into(),
+            create_revision: Revision(2),
+            mod_revision: Revision(2),
+            version: Version(1),
+            ..KeyValue::default()
+        };
+        let range = Range {
+            keys: KeyRange { key: from.into(), ..KeyRange::everything() },
+            revision: Some(Revision(revision)),
+            limit: 2,
+            ..Range::default()
+        };
+        let answer = RangeAnswer { kvs: keys.iter().map(pair).collect(), more, count: 9 };
+        (Request::Range(range), revision + 1, Answer::Range(answer))
+    }
+
+    fn found(pages: Vec<(Request, i64, Answer)>) -> Option<(i64, Vec<String>)> {
+        let histories = [history(BASELINE_COMMAND, pages)];
+        let baseline = find(&histories);
+        let keys = baseline.pairs.iter().map(|kv| kv.key.to_string()).collect();
+        baseline.unsure.is_none().then_some((baseline.revision.0, keys))
+    }
+
+    /// A complete record is all pages of one revision, one after the other, whatever else was read between them.
+    #[test]
+    fn all_pages_of_one_revision_are_the_start() {
+        let keys = |all: &[&str]| all.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+        assert_eq!(found(vec![page("\0", 5, &["a"], false)]), Some((5, keys(&["a"]))));
+        let pages = vec![page("\0", 5, &["a", "b"], true), page("b\0", 5, &["c"], false)];
+        assert_eq!(found(pages), Some((5, keys(&["a", "b", "c"]))));
+        let again = vec![page("\0", 5, &["a", "b"], true), page("\0", 7, &["c"], false)];
+        assert_eq!(found(again), Some((7, keys(&["c"]))));
+    }
+
+    /// Pages of two revisions, pages left out, and ranges with a filter make no record.
+    #[test]
+    fn what_is_no_complete_record_is_none() {
+        assert_eq!(found(vec![page("\0", 5, &["a", "b"], true)]), None);
+        assert_eq!(found(vec![page("\0", 5, &["a", "b"], true), page("b\0", 6, &["c"], false)]), None);
+        assert_eq!(found(vec![page("\0", 5, &["a", "b"], true), page("c", 5, &["c"], false)]), None);
+        assert_eq!(found(vec![page("b", 5, &["c"], false)]), None);
+        let mut keys_only = page("\0", 5, &["a"], false);
+        if let Request::Range(range) = &mut keys_only.0 {
+            range.keys_only = true;
+        }
+        assert_eq!(found(vec![keys_only]), None);
+    }
+
+    /// Without a record, only answers of a new store show that it was one.
+    #[test]
+    fn a_new_store_shows_itself() {
+        let put = |revision| {
+            let put = Request::Put(Put { key: "a".into(), ..Put::default() });
+            history("driver", vec![(put, revision, Answer::Put { prev_kv: None })])
+        };
+        let is_sure = |history: History| find(&[history]).unsure.is_none();
+        assert!(is_sure(put(2)) && !is_sure(put(3)) && !is_sure(history("driver", vec![])));
+        let read = |revision: i64| history("driver", vec![page("\0", revision - 1, &[], false)]);
+        assert!(is_sure(read(1)) && !is_sure(read(2)));
+        let incomplete = history(BASELINE_COMMAND, vec![page("\0", 5, &["a", "b"], true)]);
+        assert!(find(&[incomplete]).unsure.is_some_and(|unsure| unsure.contains("completely")));
+    }
 }

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::timeline::{NONE, Role, Timeline, answered};
+use super::{
+    search::Filler,
+    timeline::{NONE, Role, Timeline, answered},
+};
 use crate::{
     history::reader::Operation,
     operation::{Answer, Outcome, Request},
@@ -95,7 +98,7 @@ pub(super) enum Disorder {
 pub(super) fn check(
     operations: &[&Operation],
     timeline: &Timeline,
-    fillers: &[(Revision, Option<u32>)],
+    fillers: &[(Revision, Filler)],
     unseen: usize,
 ) -> Result<(), Disorder> {
     let said: Vec<(u32, Word)> = (0..)
@@ -125,12 +128,15 @@ struct Graph {
     of: Vec<u32>,
     /// The node of the base revision; those of its successors follow.
     first_write: u32,
+    /// By operation, the nodes of answers that tell of more than what the operation did.
+    answers: Vec<(u32, u32)>,
 }
 
 impl Graph {
-    fn new(operations: &[&Operation], timeline: &Timeline, fillers: &[(Revision, Option<u32>)]) -> Self {
+    fn new(operations: &[&Operation], timeline: &Timeline, fillers: &[(Revision, Filler)]) -> Self {
         let count = u32::try_from(operations.len()).expect("operations are numbered by u32");
-        let mut graph = Self { nodes: count, edges: vec![], of: (0..count).collect(), first_write: count };
+        let of = (0..count).collect();
+        let mut graph = Self { nodes: count, edges: vec![], of, first_write: count, answers: vec![] };
         let revisions = timeline.last.0 - timeline.base.0;
         for offset in 0..=revisions {
             let write = graph.node();
@@ -167,7 +173,13 @@ impl Graph {
             Role::Read(revision) if revision >= timeline.base => {
                 self.edges.extend(own.map(|own| (own, index)));
             }
-            Role::Write(_) | Role::Read(_) | Role::Before(_) => {}
+            Role::Before(_) => {
+                // The revision had come when the answer left, if not when the compaction took place.
+                let answer = self.node();
+                self.answers.push((index, answer));
+                self.edges.extend(own.map(|own| (own, answer)));
+            }
+            Role::Write(_) | Role::Read(_) => {}
         }
         if self.of[index as usize] == index {
             self.edges.extend(next.map(|next| (index, next)));
@@ -175,7 +187,7 @@ impl Graph {
     }
 
     /// What returned before something else was called precedes it, unless that may be stale.
-    fn time(&mut self, operations: &[&Operation], fillers: &[(Revision, Option<u32>)], timeline: &Timeline) {
+    fn time(&mut self, operations: &[&Operation], fillers: &[(Revision, Filler)], timeline: &Timeline) {
         let mut returns: Vec<(Monotonic, u32)> = (0..)
             .zip(operations)
             .filter(|(_, operation)| counts(operation))
@@ -186,6 +198,9 @@ impl Graph {
         for (_, index) in &returns {
             let barrier = self.node();
             self.edges.push((self.of[*index as usize], barrier));
+            if let Ok(answer) = self.answers.binary_search_by_key(index, |(index, _)| *index) {
+                self.edges.push((self.answers[answer].1, barrier));
+            }
             if barrier > first {
                 self.edges.push((barrier - 1, barrier));
             }
@@ -200,7 +215,8 @@ impl Graph {
             }
         }
         for (gap, filler) in fillers {
-            let call = filler.and_then(|filler| before(operations[filler as usize].call));
+            let Filler::Operation(index) = *filler else { continue };
+            let call = before(operations[index as usize].call);
             self.edges.extend(call.zip(self.write(*gap, timeline)));
         }
     }
@@ -314,12 +330,15 @@ impl Graph {
             }
         }
         cycle.reverse();
-        let operation = |node: u32| (0..).zip(&self.of).find(|(_, of)| **of == node).map(|(index, _)| index);
+        let nodes =
+            || (0..).zip(&self.of).map(|(index, of)| (index, *of)).chain(self.answers.iter().copied());
+        let operation = |node: u32| nodes().find(|(_, of)| *of == node).map(|(index, _)| index);
         cycle.into_iter().filter_map(operation).collect()
     }
 }
 
 /// Whether anything is known of when an operation took place.
 fn counts(operation: &Operation) -> bool {
-    matches!(operation.returned, Some((_, Outcome::Ok(_)))) || !words(operation).is_empty()
+    operation.request.is_key_value()
+        && (matches!(operation.returned, Some((_, Outcome::Ok(_)))) || !words(operation).is_empty())
 }

@@ -6,31 +6,46 @@
 
 mod blame;
 mod options;
+mod told;
 
 use std::collections::BTreeSet;
 
 use super::{
-    agree::{self, Cause, read_at},
+    LeaseEnd,
+    agree::{self, Cause},
     sightings::{Seen, Sightings},
+    terms::Terms,
     timeline::Timeline,
+    told::Told,
     unknown::{Candidates, Kind},
 };
 use crate::{
     history::reader::Operation,
-    model::store::{KeyId, Store},
-    operation::{Answer, Request, Txn},
-    types::{Blob, Revision},
+    model::store::{KeyId, Pair, Store},
+    operation::{Answer, KeyRange, Request, Txn},
+    types::{Blob, LeaseId, Revision},
 };
 
 /// What the search came to.
 #[derive(Debug)]
 pub(super) enum Found<'h> {
-    /// Each answer is explained. For each gap, the operation that filled it; none for a lease's end.
-    Explained(Vec<(Revision, Option<u32>)>),
+    /// Each answer is explained. For each gap, what filled it.
+    Explained(Vec<(Revision, Filler)>),
     /// No explanation gets past this.
     Unexplained(Box<Mismatch<'h>>),
     /// The bound was reached; how far an explanation got.
     Bound(Revision),
+}
+
+/// What a gap is filled with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filler {
+    /// This operation.
+    Operation(u32),
+    /// This lease's end.
+    LeaseEnd(LeaseId),
+    /// The loss of a key that was attached to a lease.
+    Loss(KeyId),
 }
 
 /// The first revision that no explanation gets past, and why.
@@ -38,12 +53,27 @@ pub(super) enum Found<'h> {
 pub(super) struct Mismatch<'h> {
     /// The revision whose state is concerned.
     pub revision: Revision,
-    /// The operation that does not fit; none if nothing fits a gap.
-    pub operation: Option<u32>,
+    /// What does not fit.
+    pub source: Source,
     /// The key, if it is one.
     pub key: Option<&'h Blob>,
     /// What the model gives.
     pub expected: String,
+}
+
+/// What has to fit in with the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// An operation's answer.
+    Operation(u32),
+    /// A claim of the terms.
+    Claim(usize),
+    /// An event that a watch was told.
+    Event(usize),
+    /// What an operation changed, and a watch was not told.
+    Untold(u32),
+    /// A gap, which nothing fits.
+    Gap,
 }
 
 /// How much was done.
@@ -78,6 +108,8 @@ pub(super) struct Search<'h, 't> {
     store: Store<'h>,
     candidates: &'t Candidates<'h>,
     sightings: &'t Sightings<'h>,
+    terms: &'h Terms,
+    told: &'h Told<'h>,
     gaps: Vec<Revision>,
     frames: Vec<Frame>,
     /// For each candidate: the gap that it fills, by number.
@@ -94,8 +126,8 @@ impl<'h, 't> Search<'h, 't> {
         operations: &'t [&'h Operation],
         timeline: &'t Timeline,
         store: Store<'h>,
-        candidates: &'t Candidates<'h>,
-        sightings: &'t Sightings<'h>,
+        (candidates, sightings): (&'t Candidates<'h>, &'t Sightings<'h>),
+        (terms, told): (&'h Terms, &'h Told<'h>),
         steps_at_most: u64,
     ) -> Self {
         let mut demanded = vec![false; candidates.all.len()];
@@ -108,6 +140,8 @@ impl<'h, 't> Search<'h, 't> {
             store,
             candidates,
             sightings,
+            terms,
+            told,
             gaps: timeline.gaps(),
             frames: vec![],
             users: vec![None; candidates.all.len()],
@@ -134,16 +168,46 @@ impl<'h, 't> Search<'h, 't> {
                 return self.unexplained();
             }
         }
-        let chosen = self.gaps.iter().zip(&self.frames).map(|(gap, frame)| {
-            let candidate = frame.chosen.map(|number| self.candidates.all[number as usize]);
-            (*gap, candidate.and_then(|candidate| candidate.operation).map(|(index, _)| index))
+        let chosen = self.gaps.iter().zip(&self.frames).filter_map(|(gap, frame)| {
+            let candidate = self.candidates.all[frame.chosen? as usize];
+            let filler = match (candidate.kind, candidate.operation) {
+                (Kind::LeaseEnd(lease), _) => Filler::LeaseEnd(lease),
+                (Kind::Loss, _) => Filler::Loss(candidate.key?),
+                (_, operation) => Filler::Operation(operation?.0),
+            };
+            Some((*gap, filler))
         });
         Found::Explained(chosen.collect())
     }
 
+    /// What an explanation says of a lease's end that breaks a term; none for what fills a gap otherwise.
+    pub fn end_of_lease(&self, (revision, filler): (Revision, Filler)) -> Option<LeaseEnd> {
+        let before = Revision(revision.0 - 1);
+        let by = self.timeline.deadline(revision);
+        let lease = match filler {
+            Filler::LeaseEnd(lease) if self.terms.earliest.get(&lease).is_some_and(|time| *time > by) => {
+                lease
+            }
+            Filler::Loss(key) => self.store.pair_at(key, before)?.lease,
+            Filler::LeaseEnd(_) | Filler::Operation(_) => return None,
+        };
+        let everything = KeyRange::everything();
+        let of_lease = self.store.pairs_at(&everything, before).filter(|pair| pair.lease == lease);
+        let stays = |pair: &Pair<'h>| {
+            self.store.known(pair.key).and_then(|key| self.store.pair_at(key, revision)).is_some()
+        };
+        let (left, gone): (Vec<_>, Vec<_>) = of_lease.partition(stays);
+        let keys = |pairs: Vec<Pair<'h>>| pairs.into_iter().map(|pair| pair.key.clone()).collect();
+        Some(LeaseEnd { revision, by, lease, gone: keys(gone), left: keys(left) })
+    }
+
     fn unexplained(&mut self) -> Found<'h> {
-        let nothing =
-            Mismatch { revision: self.timeline.base, operation: None, key: None, expected: String::new() };
+        let nothing = Mismatch {
+            revision: self.timeline.base,
+            source: Source::Gap,
+            key: None,
+            expected: String::new(),
+        };
         Found::Unexplained(Box::new(self.deepest.take().unwrap_or(nothing)))
     }
 
@@ -161,9 +225,14 @@ impl<'h, 't> Search<'h, 't> {
         self.effort.steps += 1;
         let operation = self.operations[writer as usize];
         let Some(response) = operation.response() else { return Ok(()) };
+        let mark = self.store.mark();
         let cause = match self.store.execute(&operation.request) {
             Ok(reply) => match agree::reply(&reply, &operation.request, &response.answer) {
-                Ok(()) if self.store.revision() == revision => return Ok(()),
+                Ok(()) if self.store.revision() == revision => {
+                    let Some(difference) = self.told_otherwise(mark) else { return Ok(()) };
+                    self.store.go_back(Revision(revision.0 - 1));
+                    return Err(self.contradicted(&difference, writer, revision));
+                }
                 Ok(()) => Cause::Itself,
                 Err(cause) => cause,
             },
@@ -174,7 +243,7 @@ impl<'h, 't> Search<'h, 't> {
             },
         };
         self.store.go_back(Revision(revision.0 - 1));
-        Err(self.mismatch(cause, writer, Revision(revision.0 - 1), revision))
+        Err(self.mismatch(cause, Source::Operation(writer), Revision(revision.0 - 1), revision))
     }
 
     /// Checks all that saw the state of the store's revision.
@@ -185,7 +254,14 @@ impl<'h, 't> Search<'h, 't> {
             let operation = self.operations[*index as usize];
             let Some(response) = operation.response() else { continue };
             if let Err((cause, at)) = self.read(&operation.request, &response.answer) {
-                return Err(self.mismatch(cause, *index, at, revision));
+                return Err(self.mismatch(cause, Source::Operation(*index), at, revision));
+            }
+        }
+        let terms = self.terms;
+        for (number, claim) in terms.claims_of(revision) {
+            self.effort.steps += 1;
+            if let Err(cause) = claim.says.holds(&self.store) {
+                return Err(self.mismatch(cause, Source::Claim(number), revision, revision));
             }
         }
         Ok(())
@@ -195,7 +271,7 @@ impl<'h, 't> Search<'h, 't> {
         let now = self.store.revision();
         match (request, answer) {
             (Request::Range(range), Answer::Range(answer)) => {
-                let at = read_at(range, now);
+                let at = range.reads_at(now);
                 if at > now {
                     return Err((Cause::Itself, now));
                 }
@@ -216,11 +292,18 @@ impl<'h, 't> Search<'h, 't> {
                     };
                     return Err((cause, now));
                 }
+                // Another state may take another branch, which is not refused.
+                let refused = match request {
+                    Request::Txn(txn) => Cause::Compares(txn),
+                    _ => Cause::Itself,
+                };
                 let agreed =
-                    reply.map_err(|_| Cause::Itself).and_then(|reply| agree::reply(&reply, request, answer));
+                    reply.map_err(|_| refused).and_then(|reply| agree::reply(&reply, request, answer));
                 // Which of several revisions a part of a transaction is about is not told.
                 agreed.map_err(|cause| (if reads_past(request) { Cause::Anything } else { cause }, now))
             }
+            // What they say of keys is judged apart.
+            (Request::Lock(_) | Request::Election(_), _) => Ok(()),
             _ => Err((Cause::Itself, now)),
         }
     }
@@ -247,7 +330,7 @@ impl<'h, 't> Search<'h, 't> {
                 continue;
             }
             self.frames[number].chosen = Some(option);
-            if !matches!(self.candidates.all[option as usize].kind, Kind::LeaseEnd(_)) {
+            if !matches!(self.candidates.all[option as usize].kind, Kind::LeaseEnd(_) | Kind::Loss) {
                 self.users[option as usize] = Some(number);
             }
             return true;
@@ -264,10 +347,13 @@ impl<'h, 't> Search<'h, 't> {
                 self.blame_rejection(option, gap, &changed, &mut frame.blame);
             }
         }
+        if self.sightings.pins(gap).is_empty() {
+            self.blame_idle_leases(gap, &mut frame.blame);
+        }
         if self.deepest.as_ref().is_none_or(|deepest| gap > deepest.revision) {
             let key = self.sightings.pins(gap).first().map(|pin| self.store.name(pin.key));
             let expected = "a write: somebody saw this revision or a later one".to_owned();
-            self.deepest = Some(Mismatch { revision: gap, operation: None, key, expected });
+            self.deepest = Some(Mismatch { revision: gap, source: Source::Gap, key, expected });
         }
         frame.blame
     }
@@ -314,7 +400,10 @@ impl<'h, 't> Search<'h, 't> {
                 Ok(())
             }
             (_, Some((_, request))) => self.store.execute(request).map(|_| ()),
-            (_, None) => Ok(()),
+            (_, None) => {
+                candidate.key.map(|key| self.store.lose_leased(key));
+                Ok(())
+            }
         };
         let changed = self.store.changed_since(mark);
         let fits = done.is_ok()
@@ -324,8 +413,9 @@ impl<'h, 't> Search<'h, 't> {
                 let pair = self.store.pair(pin.key);
                 changed.contains(&pin.key)
                     && pair.is_some_and(|pair| pin.value.is_none_or(|value| value == pair.value))
-            });
-        if fits { Ok(()) } else { Err(changed.to_vec()) }
+            })
+            && self.told_otherwise(mark).is_none();
+        if fits { Ok(()) } else { Err(changed.iter().copied().chain(self.told_keys(gap)).collect()) }
     }
 
     /// Whether what was seen of a key next can follow from what a gap left of it.

@@ -4,7 +4,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{agree::read_at, timeline::Timeline};
+use super::{
+    timeline::Timeline,
+    told::{Change, Told},
+};
 use crate::{
     history::reader::Operation,
     model::{
@@ -56,7 +59,12 @@ const ABSENT_AT_MOST: usize = 256;
 
 impl<'h> Sightings<'h> {
     /// Goes through all answers from the timeline's base on.
-    pub fn new(operations: &[&'h Operation], timeline: &Timeline, store: &mut Store<'h>) -> Self {
+    pub fn new(
+        operations: &[&'h Operation],
+        told: &Told<'h>,
+        timeline: &Timeline,
+        store: &mut Store<'h>,
+    ) -> Self {
         let mut sightings = Self::default();
         for revision in timeline.base.0..=timeline.last.0 {
             let revision = Revision(revision);
@@ -68,8 +76,31 @@ impl<'h> Sightings<'h> {
                     sightings.whole(request, answer, revision, store);
                 }
             }
+            for change in told.at(revision).iter().filter(|_| revision > timeline.base) {
+                sightings.told(change, timeline, store);
+            }
         }
         sightings
+    }
+
+    /// An event tells what its revision did to its key.
+    fn told(&mut self, change: &Change<'h>, timeline: &Timeline, store: &mut Store<'h>) {
+        let (kv, revision) = (&change.event.kv, change.revision());
+        let key = store.id(&kv.key);
+        if change.event.delete {
+            self.saw(key, revision, Seen::Deleted);
+            return;
+        }
+        self.saw(key, revision, Seen::Pair(kv));
+        if timeline.is_gap(revision) {
+            let value = Some(&kv.value);
+            let pins = self.pins.entry(revision).or_default();
+            match pins.iter_mut().find(|pin| pin.key == key) {
+                Some(pin) => pin.value = value,
+                None => pins.push(Pin { key, value }),
+            }
+            Self::slot(&mut self.puts, key).push(revision);
+        }
     }
 
     fn slot<T: Default>(list: &mut Vec<T>, key: KeyId) -> &mut T {
@@ -90,7 +121,7 @@ impl<'h> Sightings<'h> {
             (Request::Put(put), Answer::Put { prev_kv }) => {
                 let key = store.id(&put.key);
                 if put.prev_kv {
-                    self.saw(key, before, prev_kv.as_ref().map_or(Seen::Absent, Seen::Pair));
+                    self.saw(key, before, prev_kv.as_deref().map_or(Seen::Absent, Seen::Pair));
                 }
                 Self::slot(&mut self.puts, key).push(at);
             }
@@ -104,13 +135,13 @@ impl<'h> Sightings<'h> {
             }
             (Request::Txn(txn), Answer::Txn { succeeded, answers }) => {
                 let parts = || branch(txn, *succeeded).iter().zip(answers);
-                if super::timeline::changes(answer) {
+                if answer.changes() {
                     self.certain_puts(request, answer, at, store);
                 } else {
                     parts().for_each(|(request, answer)| self.whole(request, answer, at, store));
                 }
             }
-            (Request::Range(range), Answer::Range(answer)) if read_at(range, at) == at => {
+            (Request::Range(range), Answer::Range(answer)) if range.reads_at(at) == at => {
                 self.range(range, answer, at, store);
             }
             _ => {}
@@ -190,7 +221,7 @@ impl<'h> Sightings<'h> {
     fn pin(&mut self, answer: &'h Answer, timeline: &Timeline, store: &mut Store<'h>) {
         match answer {
             Answer::Range(answer) => self.pin_pairs(&answer.kvs, timeline, store),
-            Answer::Put { prev_kv } => self.pin_pairs(prev_kv, timeline, store),
+            Answer::Put { prev_kv } => self.pin_pairs(prev_kv.as_deref(), timeline, store),
             Answer::DeleteRange { prev_kvs, .. } => {
                 self.pin_pairs(prev_kvs, timeline, store);
             }
@@ -199,7 +230,7 @@ impl<'h> Sightings<'h> {
                     self.pin(answer, timeline, store);
                 }
             }
-            Answer::Compact {} => {}
+            _ => {}
         }
     }
 

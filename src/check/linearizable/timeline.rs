@@ -4,6 +4,7 @@
 //! A write of revision r has place 2r, a reader of its state place 2r + 1. Places order a history: no operation may
 //! have returned before another was called and have the greater place.
 
+use super::told::Told;
 use crate::{
     history::reader::Operation,
     operation::{Answer, Request, Response},
@@ -40,22 +41,12 @@ impl Role {
     }
 }
 
-/// Whether an answer is that of a write that changed something.
-pub(super) fn changes(answer: &Answer) -> bool {
-    match answer {
-        Answer::Put { .. } => true,
-        Answer::DeleteRange { deleted, .. } => *deleted > 0,
-        Answer::Txn { answers, .. } => answers.iter().any(changes),
-        Answer::Range(_) | Answer::Compact {} => false,
-    }
-}
-
 /// What an answer says about its operation.
 pub(super) fn role(request: &Request, response: &Response) -> Role {
     let revision = response.header.revision;
     match (request, &response.answer) {
         (Request::Compact(_), Answer::Compact {}) => Role::Before(revision),
-        (request, answer) if changes(answer) && request.can_write() => Role::Write(revision),
+        (request, answer) if answer.changes() && request.can_write() => Role::Write(revision),
         _ => Role::Read(revision),
     }
 }
@@ -85,12 +76,21 @@ pub(super) enum Contradiction {
     WentBack(u32, u32),
     /// The operation saw a revision that all recorded writes together don't reach; the greatest that they do.
     TooManyRevisions(u32, Revision),
+    /// The same of an event that a watch was told, by its number.
+    ToldTooMany(usize, Revision),
+    /// The event was told before the operation was called, but the operation saw less.
+    ToldBefore(usize, u32),
 }
 
 impl Timeline {
     /// Sorts operations in. At most so many revisions are made by others than those that were answered.
-    pub fn new(operations: &[&Operation], base: Revision, others: usize) -> Result<Self, Contradiction> {
-        let last = last_revision(operations, base, others)?;
+    pub fn new(
+        operations: &[&Operation],
+        told: &Told<'_>,
+        base: Revision,
+        others: usize,
+    ) -> Result<Self, Contradiction> {
+        let last = last_revision(operations, told, base, others)?;
         let revisions = usize::try_from(last.0 - base.0).expect("revisions are bounded by operations");
         let mut timeline = Self {
             base,
@@ -100,12 +100,12 @@ impl Timeline {
             readers: vec![],
             deadlines: vec![Monotonic(u64::MAX); 2 * revisions + 3],
         };
-        timeline.sort_in(operations)?;
-        timeline.check_order(operations)?;
+        timeline.sort_in(operations, told)?;
+        timeline.check_order(operations, told)?;
         Ok(timeline)
     }
 
-    fn sort_in(&mut self, operations: &[&Operation]) -> Result<(), Contradiction> {
+    fn sort_in(&mut self, operations: &[&Operation], told: &Told<'_>) -> Result<(), Contradiction> {
         for (index, operation) in (0..).zip(operations) {
             let Some((role, returned)) = answered(operation) else { continue };
             let Ok(place) = usize::try_from(role.place(self.base)) else { continue };
@@ -121,6 +121,10 @@ impl Timeline {
                 Role::Read(_) => self.starts[place / 2 + 1] += 1,
                 Role::Write(_) | Role::Before(_) => {}
             }
+        }
+        for change in &told.changes {
+            let Ok(place) = usize::try_from(Role::Read(change.revision()).place(self.base)) else { continue };
+            self.deadlines[place] = self.deadlines[place].min(change.first);
         }
         for place in (1..self.deadlines.len()).rev() {
             self.deadlines[place - 1] = self.deadlines[place - 1].min(self.deadlines[place]);
@@ -140,7 +144,7 @@ impl Timeline {
     }
 
     /// No operation may see less than one that returned before it was called. Stale reads may.
-    fn check_order(&self, operations: &[&Operation]) -> Result<(), Contradiction> {
+    fn check_order(&self, operations: &[&Operation], told: &Told<'_>) -> Result<(), Contradiction> {
         let mut first: Option<(Monotonic, u32)> = None;
         for (index, operation) in (0..).zip(operations) {
             let Some((role, _)) = answered(operation) else { continue };
@@ -160,8 +164,16 @@ impl Timeline {
             let (role, returned) = answered(operation)?;
             (role.place(self.base) > place).then_some((returned, index))
         });
-        let first = earlier.min().map_or(second, |(_, index)| index);
-        Err(Contradiction::WentBack(first, second))
+        let events = told.changes.iter().enumerate().filter_map(|(number, change)| {
+            (Role::Read(change.revision()).place(self.base) > place).then_some((change.first, number))
+        });
+        Err(match (earlier.min(), events.min()) {
+            (Some((returned, first)), event) if event.is_none_or(|(told, _)| returned <= told) => {
+                Contradiction::WentBack(first, second)
+            }
+            (_, Some((_, number))) => Contradiction::ToldBefore(number, second),
+            (_, None) => Contradiction::WentBack(second, second),
+        })
     }
 
     /// The operation that wrote a revision, if one was answered so.
@@ -193,16 +205,22 @@ impl Timeline {
     }
 }
 
-/// What an answered operation did, and when it returned.
+/// What an answered operation did, and when it returned. Of a lock's or an election's, it is not told whether it
+/// changed anything; certain is that it saw its revision.
 pub(super) fn answered(operation: &Operation) -> Option<(Role, Monotonic)> {
+    let request = &operation.request;
+    if !request.is_key_value() && !matches!(request, Request::Lock(_) | Request::Election(_)) {
+        return None;
+    }
     let (returned, outcome) = operation.returned.as_ref()?;
-    Some((role(&operation.request, outcome.response()?), *returned))
+    Some((role(request, outcome.response()?), *returned))
 }
 
 /// The last revision that anybody saw, which must not be more than all writes together can make. So a history can't
 /// make the checker allocate without bound.
 fn last_revision(
     operations: &[&Operation],
+    told: &Told<'_>,
     base: Revision,
     others: usize,
 ) -> Result<Revision, Contradiction> {
@@ -215,5 +233,14 @@ fn last_revision(
         }
     }
     let reach = Revision(base.0.saturating_add(i64::try_from(writes).unwrap_or(i64::MAX)));
-    if last > reach { Err(Contradiction::TooManyRevisions(seen_by, reach)) } else { Ok(last) }
+    if last > reach {
+        return Err(Contradiction::TooManyRevisions(seen_by, reach));
+    }
+    match told.changes.last().map(super::told::Change::revision) {
+        Some(revision) if revision > reach => {
+            let first = told.changes.partition_point(|change| change.revision() <= reach);
+            Err(Contradiction::ToldTooMany(first, reach))
+        }
+        revision => Ok(last.max(revision.unwrap_or(base))),
+    }
 }

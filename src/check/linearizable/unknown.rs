@@ -3,11 +3,15 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::{
+    services::{Part, Place},
+    terms::Terms,
+};
 use crate::{
     history::reader::Operation,
     model::store::{KeyId, Store, single},
-    operation::{KeyRange, OrderBy, Outcome, Put, Request, Target, Txn},
-    types::{Blob, LeaseId, Monotonic},
+    operation::{KeyRange, KeyValue, OrderBy, Outcome, Put, Request, Target, Txn},
+    types::{Blob, LeaseId, Monotonic, Revision},
 };
 
 /// What a candidate does.
@@ -21,6 +25,8 @@ pub(super) enum Kind<'h> {
     Other,
     /// Deletes the keys of a lease; may come again and again, since a lease may be granted again.
     LeaseEnd(LeaseId),
+    /// Deletes a key that is attached to a lease, and leaves the others: what no lease's end may do.
+    Loss,
 }
 
 /// A write that may have filled a gap.
@@ -34,6 +40,8 @@ pub(super) struct Candidate<'h> {
     pub kind: Kind<'h>,
     /// The key that it is about, if it is about one only.
     pub key: Option<KeyId>,
+    /// Which revisions it may have made.
+    pub place: Place,
 }
 
 /// All candidates, by their numbers.
@@ -51,6 +59,14 @@ pub(super) struct Candidates<'h> {
     pub active: Vec<KeyId>,
     /// Those about several keys.
     pub wide: Vec<u32>,
+    /// The ends of leases.
+    pub ends: HashMap<LeaseId, u32>,
+    /// The keys that may ever be attached to each lease.
+    attachable: HashMap<LeaseId, HashSet<KeyId>>,
+    /// The losses of single keys.
+    pub losses: HashMap<KeyId, u32>,
+    /// Those that may have made one revision only; by revision.
+    exact: HashMap<Revision, Vec<u32>>,
     /// Keys whose values matter beyond being read: they are compared, sorted by or kept.
     valued: HashSet<KeyId>,
     all_valued: bool,
@@ -60,32 +76,71 @@ pub(super) struct Candidates<'h> {
 pub(super) fn may_fill(operation: &Operation) -> bool {
     let unknown =
         operation.returned.as_ref().is_none_or(|(_, outcome)| matches!(outcome, Outcome::Unknown(_)));
-    unknown && operation.request.can_write() && !matches!(operation.request, Request::Compact(_))
+    let request = &operation.request;
+    unknown && request.is_key_value() && request.can_write() && !matches!(request, Request::Compact(_))
+}
+
+impl<'h> Candidate<'h> {
+    fn of(
+        call: Monotonic,
+        operation: u32,
+        request: &'h Request,
+        place: Place,
+        store: &mut Store<'h>,
+    ) -> Self {
+        let kind = match request {
+            Request::Put(put) if is_plain(put) => Kind::Put(put),
+            Request::DeleteRange(delete) if single(&delete.keys) && place == Place::Any => Kind::Delete,
+            _ => Kind::Other,
+        };
+        Self { call, operation: Some((operation, request)), kind, key: only_key(request, store), place }
+    }
+
+    fn loss(key: KeyId) -> Self {
+        Self { call: Monotonic(0), operation: None, kind: Kind::Loss, key: Some(key), place: Place::Any }
+    }
 }
 
 impl<'h> Candidates<'h> {
     /// Gathers candidates and names their keys in the store.
-    pub fn new(operations: &[&'h Operation], store: &mut Store<'h>, leases: &[LeaseId]) -> Self {
+    pub fn new(
+        operations: &[&'h Operation],
+        parts: &'h [Part],
+        store: &mut Store<'h>,
+        leases: &[LeaseId],
+        terms: &Terms,
+    ) -> Self {
         let mut candidates = Self::default();
+        let earliest = |lease| match terms.earliest.get(&lease) {
+            Some(time) if !terms.early_if_need_be => *time,
+            _ => Monotonic(0),
+        };
         let ends = leases.iter().map(|lease| Candidate {
-            call: Monotonic(0),
+            call: earliest(*lease),
             operation: None,
             kind: Kind::LeaseEnd(*lease),
             key: None,
+            place: Place::Any,
         });
         candidates.all.extend(ends);
         for (index, operation) in (0..).zip(operations) {
             candidates.note_values(&operation.request, store);
             if may_fill(operation) {
-                let kind = match &operation.request {
-                    Request::Put(put) if is_plain(put) => Kind::Put(put),
-                    Request::DeleteRange(delete) if single(&delete.keys) => Kind::Delete,
-                    _ => Kind::Other,
-                };
-                let request = Some((index, &operation.request));
-                let key = only_key(&operation.request, store);
-                candidates.all.push(Candidate { call: operation.call, operation: request, kind, key });
+                let (call, request) = (operation.call, &operation.request);
+                candidates.all.push(Candidate::of(call, index, request, Place::Any, store));
             }
+        }
+        for part in parts {
+            candidates.all.push(Candidate::of(part.call, part.operation, &part.request, part.place, store));
+        }
+        if !leases.is_empty() {
+            let requests = operations.iter().map(|operation| &operation.request);
+            let requests = requests.chain(parts.iter().map(|part| &part.request));
+            candidates.attachable = attachable(requests, store);
+        }
+        if terms.single_keys_if_need_be {
+            let keys: HashSet<KeyId> = candidates.attachable.values().flatten().copied().collect();
+            candidates.all.extend(keys.into_iter().map(Candidate::loss));
         }
         candidates.all.sort_by_key(|candidate| candidate.call);
         candidates.index(store);
@@ -95,18 +150,28 @@ impl<'h> Candidates<'h> {
     fn index(&mut self, store: &mut Store<'h>) {
         for number in 0..u32::try_from(self.all.len()).expect("operations are numbered by u32") {
             let candidate = self.all[number as usize];
+            if let Place::At(revision) = candidate.place {
+                self.exact.entry(revision).or_default().push(number);
+                continue;
+            }
             if let Some((_, request)) = candidate.operation {
                 self.index_puts(number, request, store);
             }
-            match candidate.key {
-                Some(key) => {
+            match (candidate.kind, candidate.key) {
+                (Kind::LeaseEnd(lease), _) => {
+                    self.ends.insert(lease, number);
+                }
+                (Kind::Loss, Some(key)) => {
+                    self.losses.insert(key, number);
+                }
+                (_, Some(key)) => {
                     self.points.resize(self.points.len().max(key.index() + 1), vec![]);
                     if self.points[key.index()].is_empty() {
                         self.active.push(key);
                     }
                     self.points[key.index()].push(number);
                 }
-                None => self.wide.push(number),
+                (_, None) => self.wide.push(number),
             }
         }
     }
@@ -159,6 +224,16 @@ impl<'h> Candidates<'h> {
         self.all_valued || self.valued.contains(&key)
     }
 
+    /// The keys that may ever be attached to a lease.
+    pub fn attachable(&self, lease: LeaseId) -> impl Iterator<Item = KeyId> {
+        self.attachable.get(&lease).into_iter().flatten().copied()
+    }
+
+    /// The candidates that made this revision or none.
+    pub fn exact(&self, revision: Revision) -> &[u32] {
+        self.exact.get(&revision).map_or(&[], Vec::as_slice)
+    }
+
     /// The candidates about one key only, in order of call.
     pub fn points(&self, key: KeyId) -> &[u32] {
         self.points.get(key.index()).map_or(&[], Vec::as_slice)
@@ -205,7 +280,7 @@ fn written<'h>(request: &'h Request, each: &mut impl FnMut(&'h Blob, bool)) {
                 written(request, each);
             }
         }
-        Request::Range(_) | Request::Compact(_) => {}
+        _ => {}
     }
 }
 
@@ -219,24 +294,41 @@ pub(super) fn decides<'h>(request: &'h Request, each: &mut impl FnMut(&'h KeyRan
                 decides(request, each);
             }
         }
-        Request::Put(_) | Request::Range(_) | Request::Compact(_) => {}
+        _ => {}
     }
 }
 
-/// All leases that recorded puts attach keys to.
-pub(super) fn leases(operations: &[&Operation]) -> Vec<LeaseId> {
-    fn walk(request: &Request, leases: &mut Vec<LeaseId>) {
-        match request {
-            Request::Put(put) if put.lease != LeaseId(0) => leases.push(put.lease),
-            Request::Txn(txn) => txn.success.iter().chain(&txn.failure).for_each(|part| walk(part, leases)),
-            _ => {}
-        }
+/// The lease of each pair that was attached before, and of each put that may have attached a key to one: as many as
+/// leases can end with keys, or more.
+pub(super) fn leases(operations: &[&Operation], parts: &[Part], before: &[&KeyValue]) -> Vec<LeaseId> {
+    let mut leases: Vec<_> = before.iter().map(|kv| kv.lease).filter(|lease| lease.0 != 0).collect();
+    let requests = operations.iter().map(|operation| &operation.request);
+    for request in requests.chain(parts.iter().map(|part| &part.request)) {
+        attaching(request, &mut |put| leases.push(put.lease));
     }
-    let mut leases = vec![];
-    for operation in operations {
-        walk(&operation.request, &mut leases);
-    }
-    leases.sort_unstable();
-    leases.dedup();
     leases
+}
+
+/// The keys that are attached to each lease, or that requests attach.
+fn attachable<'h>(
+    requests: impl Iterator<Item = &'h Request>,
+    store: &mut Store<'h>,
+) -> HashMap<LeaseId, HashSet<KeyId>> {
+    let mut keys: HashMap<LeaseId, HashSet<KeyId>> =
+        store.leases().into_iter().map(|lease| (lease, store.attached(lease).collect())).collect();
+    for request in requests {
+        attaching(request, &mut |put| {
+            keys.entry(put.lease).or_default().insert(store.id(&put.key));
+        });
+    }
+    keys
+}
+
+/// Hands on the puts of a request that attach a key to a lease.
+fn attaching<'h>(request: &'h Request, each: &mut impl FnMut(&'h Put)) {
+    match request {
+        Request::Put(put) if put.lease != LeaseId(0) => each(put),
+        Request::Txn(txn) => txn.success.iter().chain(&txn.failure).for_each(|part| attaching(part, each)),
+        _ => {}
+    }
 }

@@ -1,11 +1,14 @@
 //! The files that are laid over `docker-compose.yaml`: services, volumes and places of the host in, Compose's
 //! JSON out (which is YAML too, so no writer of YAML is needed). The project's own file stays as it is.
 
-use std::path::Path;
+use std::{env, path::Path};
 
 use serde_json::{Map, Value, json};
 
-use crate::lab::{fault::quiet, workspace::TimelineFolder};
+use crate::{
+    lab::{fault::quiet, workspace::TimelineFolder},
+    settings::CLASSES_VARIABLE,
+};
 
 /// Where a container sees the timeline's SDK folder; the same place as `snouty` uses.
 pub(super) const SDK_MOUNT: &str = "/tmp/antithesis";
@@ -38,6 +41,9 @@ pub(super) fn for_timeline(
                 quiet::VARIABLE: format!("{QUIET_MOUNT}/{}", quiet::SCRIPT),
             },
         });
+        if let Ok(classes) = env::var(CLASSES_VARIABLE) {
+            service["environment"][CLASSES_VARIABLE] = json!(classes);
+        }
         if members.contains(name) {
             service["healthcheck"] = json!({"interval": NEVER});
         }

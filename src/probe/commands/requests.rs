@@ -11,9 +11,11 @@ use std::{
 
 use crate::{
     client::wire,
-    operation::{DeleteRange, KeyRange, Put, Range},
+    operation::{Bounds, Compact, DeleteRange, KeyRange, Put, Range},
     probe::{
-        arguments::{DeleteArguments, Keys, PutArguments, RangeArguments, TxnArguments},
+        arguments::requests::{
+            CompactArguments, DeleteArguments, Keys, PutArguments, RangeArguments, TxnArguments,
+        },
         call::Call,
         encoding::Encoding,
         error::ProbeError,
@@ -22,7 +24,8 @@ use crate::{
     types::{Blob, LeaseId, Revision},
 };
 
-const STDIN: &str = "-";
+/// What names the standard input where a file is meant.
+pub const STDIN: &str = "-";
 
 pub fn put(arguments: &PutArguments, encoding: Encoding) -> Result<Call, ProbeError> {
     let value = match &arguments.value {
@@ -42,6 +45,12 @@ pub fn put(arguments: &PutArguments, encoding: Encoding) -> Result<Call, ProbeEr
 }
 
 pub fn range(arguments: &RangeArguments, encoding: Encoding) -> Result<Call, ProbeError> {
+    let bounds = Bounds {
+        min_mod_revision: arguments.min_mod_rev.map(Revision),
+        max_mod_revision: arguments.max_mod_rev.map(Revision),
+        min_create_revision: arguments.min_create_rev.map(Revision),
+        max_create_revision: arguments.max_create_rev.map(Revision),
+    };
     let range = Range {
         keys: keys(&arguments.keys, encoding)?,
         limit: arguments.limit,
@@ -51,10 +60,7 @@ pub fn range(arguments: &RangeArguments, encoding: Encoding) -> Result<Call, Pro
         serializable: arguments.serializable,
         keys_only: arguments.keys_only,
         count_only: arguments.count_only,
-        min_mod_revision: arguments.min_mod_rev.map(Revision),
-        max_mod_revision: arguments.max_mod_rev.map(Revision),
-        min_create_revision: arguments.min_create_rev.map(Revision),
-        max_create_revision: arguments.max_create_rev.map(Revision),
+        bounds: bounds.boxed(),
     };
     Ok(Call::new("/etcdserverpb.KV/Range", &wire::range_request(&range)))
 }
@@ -79,25 +85,30 @@ pub fn txn(arguments: &TxnArguments, encoding: Encoding) -> Result<Call, ProbeEr
     Ok(Call::new("/etcdserverpb.KV/Txn", &wire::txn_request(&txn)))
 }
 
-fn keys(keys: &Keys, encoding: Encoding) -> Result<KeyRange, ProbeError> {
+pub fn compact(arguments: &CompactArguments) -> Call {
+    let compact = Compact { revision: Revision(arguments.revision), physical: arguments.physical };
+    Call::new("/etcdserverpb.KV/Compact", &wire::compaction_request(&compact))
+}
+
+pub fn keys(keys: &Keys, encoding: Encoding) -> Result<KeyRange, ProbeError> {
     let key = blob(&keys.key, encoding)?;
     if keys.prefix {
         return Ok(KeyRange::prefix(key));
     }
     if keys.from_key {
         // etcd refuses an empty key; the smallest one is a zero byte.
-        let key = if key.0.is_empty() { Blob::from("\0") } else { key };
+        let key = if key.is_empty() { Blob::from("\0") } else { key };
         return Ok(KeyRange { key, range_end: Some(Blob::from("\0")) });
     }
     let range_end = keys.end.as_deref().map(|end| blob(end, encoding)).transpose()?;
     Ok(KeyRange { key, range_end })
 }
 
-fn blob(typed: &OsStr, encoding: Encoding) -> Result<Blob, ProbeError> {
-    Ok(Blob(encoding.decode(typed.as_bytes())?))
+pub fn blob(typed: &OsStr, encoding: Encoding) -> Result<Blob, ProbeError> {
+    Ok(encoding.decode(typed.as_bytes())?.into())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ProbeError> {
+pub fn read(path: &Path) -> Result<Vec<u8>, ProbeError> {
     let mut bytes = vec![];
     let read = if path == Path::new(STDIN) {
         io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)

@@ -69,6 +69,13 @@ pub fn judge(members: &[Member]) -> Verdict {
     verdict
 }
 
+/// A member and a kind of alarm, as servers put alarms among their errors: `memberID:12 alarm:NOSPACE`.
+pub fn alarm(error: &str) -> Option<(u64, &str)> {
+    let mut words = error.split_whitespace();
+    let member = words.next()?.strip_prefix("memberID:")?.parse().ok()?;
+    Some((member, words.next()?.strip_prefix("alarm:")?))
+}
+
 fn judge_one(member: &Member, said: &Said, problems: &mut Vec<String>) {
     let name = &member.endpoint.name;
     for error in &said.status.errors {
@@ -191,7 +198,13 @@ mod tests {
         let hash = pb::HashKvResponse { hash: 7, compact_revision: 3, ..Default::default() };
         let mut members: Vec<Member> = (11..)
             .zip(endpoints)
-            .map(|(id, endpoint)| Member { endpoint, said: Ok(said(id)), hash: Some(Ok(hash)), lags: false })
+            .map(|(id, endpoint)| Member {
+                endpoint,
+                said: Ok(said(id)),
+                hash: Some(Ok(hash)),
+                compacted: None,
+                lags: false,
+            })
             .collect();
         change(&mut members[1]);
         judge(&members)

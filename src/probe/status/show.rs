@@ -3,16 +3,20 @@
 
 use serde_json::{Map, Value, json as object};
 
-use super::{HashVerdict, Member, Said, Verdict};
+use super::{HashVerdict, Member, NEVER, Said, Verdict, judge::alarm};
 use crate::{
     probe::{
         encoding::escaped,
         table::{SideBySide, milliseconds},
     },
+    report::text::Colour,
     types::{ClusterId, MemberId},
 };
 
 const KIB: f64 = 1024.0;
+/// As terminals number colours.
+const RED: u8 = 31;
+const GREEN: u8 = 32;
 
 /// All members side by side.
 pub fn table(members: &[Member]) -> SideBySide {
@@ -30,13 +34,18 @@ pub fn table(members: &[Member]) -> SideBySide {
     table.row("raft index", each(&|said| said.status.raft_index.to_string()));
     table.row("applied index", each(&|said| said.status.raft_applied_index.to_string()));
     table.agreeing_row("revision", each(&|said| said.header.revision.to_string()));
-    let hash = |value: &dyn Fn(&crate::proto::etcdserverpb::HashKvResponse) -> String| {
-        members.iter().map(|member| Some(value(member.hash.as_ref()?.as_ref().ok()?))).collect()
-    };
-    table.agreeing_row(&hash_label(members), hash(&|hash| hash.hash.to_string()));
-    table.agreeing_row("compacted at", hash(&|hash| hash.compact_revision.to_string()));
+    let hashes = members.iter().map(|member| Some(member.hash.as_ref()?.as_ref().ok()?.hash.to_string()));
+    let hashes: Vec<Option<String>> = hashes.collect();
+    if members.iter().any(|member| member.hash.is_some()) {
+        table.agreeing_row(&hash_label(members), hashes);
+    }
+    let compacted = members.iter().map(|member| {
+        member.compacted.map(|at| if at == NEVER { "never".to_owned() } else { at.to_string() })
+    });
+    table.agreeing_row("compacted at", compacted.collect());
     table.row("db size", each(&|said| size(said.status.db_size)));
     table.row("db in use", each(&|said| size(said.status.db_size_in_use)));
+    table.agreeing_row("alarms", each(&|said| alarms(members, said)));
     table.agreeing_row("errors", each(&errors));
     table.row("round trip", each(&|said| format!("{:.2} ms", milliseconds(said.round_trip))));
     table
@@ -50,19 +59,28 @@ fn hash_label(members: &[Member]) -> String {
 }
 
 fn leader(members: &[Member], leader: u64) -> String {
-    let leads = |member: &&Member| member.said.as_ref().is_ok_and(|said| said.header.member_id == leader);
-    match members.iter().find(leads) {
-        _ if leader == 0 => "none".to_owned(),
-        Some(member) => member.endpoint.name.clone(),
-        None => MemberId(leader).to_string(),
-    }
+    if leader == 0 { "none".to_owned() } else { name(members, leader) }
+}
+
+fn name(members: &[Member], id: u64) -> String {
+    let is_it = |member: &&Member| member.said.as_ref().is_ok_and(|said| said.header.member_id == id);
+    let known = members.iter().find(is_it);
+    known.map_or_else(|| MemberId(id).to_string(), |member| member.endpoint.name.clone())
+}
+
+/// The alarms that stand, as this member knows them, and whose they are.
+fn alarms(members: &[Member], said: &Said) -> String {
+    let alarms = said.status.errors.iter().filter_map(|error| alarm(error));
+    let alarms: Vec<String> = alarms
+        .map(|(member, kind)| format!("{} of {}", escaped(kind.as_bytes()), name(members, member)))
+        .collect();
+    if alarms.is_empty() { "none".to_owned() } else { alarms.join(", ") }
 }
 
 fn errors(said: &Said) -> String {
-    if said.status.errors.is_empty() {
-        return "none".to_owned();
-    }
-    escaped(said.status.errors.join("; ").as_bytes())
+    let others: Vec<&str> =
+        said.status.errors.iter().filter(|error| alarm(error).is_none()).map(String::as_str).collect();
+    if others.is_empty() { "none".to_owned() } else { escaped(others.join("; ").as_bytes()) }
 }
 
 fn yes_or_no(value: bool) -> String {
@@ -76,10 +94,14 @@ fn size(bytes: i64) -> String {
 }
 
 /// The verdict in words, a line for each problem and note.
-pub fn words(members: &[Member], verdict: &Verdict) -> String {
+pub fn words(members: &[Member], verdict: &Verdict, colour: Colour) -> String {
+    let coloured = |word: &str, code: u8| match colour {
+        Colour::On => format!("\x1b[1;{code}m{word}\x1b[0m"),
+        Colour::Off => word.to_owned(),
+    };
     let mut lines = match verdict.problems.as_slice() {
-        [] => vec![format!("healthy: {}", agreement(members))],
-        problems => vec![format!("unhealthy: {}", problems.join("\n           "))],
+        [] => vec![format!("{}: {}", coloured("healthy", GREEN), agreement(members))],
+        problems => vec![format!("{}: {}", coloured("unhealthy", RED), problems.join("\n           "))],
     };
     lines.extend(verdict.notes.iter().map(|note| format!("note: {note}")));
     lines.join("\n") + "\n"
@@ -134,6 +156,7 @@ fn json_member(member: &Member) -> Value {
         "db_size_in_use": status.db_size_in_use,
         "is_learner": status.is_learner,
         "errors": status.errors,
+        "compact_revision": member.compacted,
         "hash_kv": hash,
         "round_trip_ms": milliseconds(*round_trip),
     })

@@ -1,16 +1,18 @@
 //! Which gaps a conflict is to be blamed on: those that can have made the state of the keys concerned. In goes what
 //! does not fit, out come gaps by number. To blame too much costs time only, to blame too little an explanation.
 
-use super::{Blame, KEYS_AT_MOST, Mismatch, Search};
+use super::{Blame, KEYS_AT_MOST, Mismatch, Search, Source};
 use crate::{
-    check::linearizable::{
-        agree::Cause,
+    check::{
         evidence,
-        unknown::{Kind, decides},
+        linearizable::{
+            agree::Cause,
+            unknown::{Kind, decides},
+        },
     },
     model::store::{KeyId, single},
     operation::{KeyRange, KeyValue, Request, Txn},
-    types::{Blob, Revision},
+    types::{Blob, LeaseId, Revision},
 };
 
 impl<'h> Search<'h, '_> {
@@ -36,10 +38,29 @@ impl<'h> Search<'h, '_> {
         let before = Revision(gap.0 - 1);
         match (candidate.kind, candidate.operation) {
             (Kind::Put(_), _) => {}
-            (Kind::LeaseEnd(_), _) | (_, None) => blame.extend(0..self.number_of(gap)),
+            (Kind::LeaseEnd(lease), _) => self.blame_lease(lease, before, blame),
+            (Kind::Loss, _) | (_, None) => blame.extend(0..self.number_of(gap)),
             (_, Some((_, request))) => {
                 decides(request, &mut |keys| self.blame_keys(keys, before, blame));
                 self.blame_puts(request, before, blame);
+            }
+        }
+    }
+
+    /// Blames the gaps on which it depends which keys a lease has.
+    fn blame_lease(&self, lease: LeaseId, at: Revision, blame: &mut Blame) {
+        self.candidates.attachable(lease).for_each(|key| self.blame_key(key, at, blame));
+    }
+
+    /// Blames the gaps without which a lease that has no keys might have ended with some.
+    pub(super) fn blame_idle_leases(&self, gap: Revision, blame: &mut Blame) {
+        let before = Revision(gap.0 - 1);
+        if self.terms.single_keys_if_need_be {
+            blame.extend(0..self.number_of(gap));
+        }
+        for lease in self.candidates.ends.keys() {
+            if self.store.attached(*lease).next().is_none() {
+                self.blame_lease(*lease, before, blame);
             }
         }
     }
@@ -94,25 +115,40 @@ impl<'h> Search<'h, '_> {
     pub(super) fn mismatch(
         &mut self,
         cause: Cause<'h>,
-        index: u32,
+        source: Source,
         at: Revision,
         revision: Revision,
     ) -> Blame {
         if self.deepest.as_ref().is_none_or(|deepest| revision > deepest.revision) {
             let key = match cause {
-                Cause::Pair(key, _) => Some(key),
+                Cause::Pair(key, _) | Cause::Key(key) => Some(key),
                 Cause::Keys(keys) if single(keys) => Some(&keys.key),
                 _ => None,
             };
-            let operation = self.operations[index as usize];
-            let expected = evidence::expected(&mut self.store, operation);
-            self.deepest = Some(Mismatch { revision, operation: Some(index), key, expected });
+            let expected = match source {
+                Source::Operation(index) => {
+                    evidence::expected(&mut self.store, self.operations[index as usize])
+                }
+                Source::Claim(number) => {
+                    let seen = self.terms.claims[number].says.seen(&self.store);
+                    let seen = seen.map_or("nothing".to_owned(), |kv| evidence::pair(&kv));
+                    format!("{seen} at revision {revision}")
+                }
+                Source::Event(number) => evidence::event(self.told.changes[number].event),
+                Source::Untold(_) | Source::Gap => String::new(),
+            };
+            self.deepest = Some(Mismatch { revision, source, key, expected });
         }
         let mut blame = Blame::new();
         match cause {
             Cause::Itself => {}
             Cause::Anything => blame.extend(0..self.frames.len()),
             Cause::Pair(key, seen) => self.blame_pair(key, seen, at, &mut blame),
+            Cause::Key(key) => {
+                if let Some(key) = self.store.known(key) {
+                    self.blame_key(key, at, &mut blame);
+                }
+            }
             Cause::Keys(keys) => self.blame_keys(keys, at, &mut blame),
             Cause::Compares(txn) => self.blame_compares(txn, at, &mut blame),
         }

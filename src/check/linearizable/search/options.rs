@@ -6,7 +6,7 @@ use crate::{
     check::linearizable::{sightings::Seen, unknown::Kind},
     model::store::KeyId,
     operation::Request,
-    types::Revision,
+    types::{LeaseId, Revision},
 };
 
 /// How soon something is needed: its class, and the revision by which it must be there.
@@ -22,17 +22,26 @@ impl Search<'_, '_> {
             rejected: vec![],
             only: None,
         };
+        self.add(self.candidates.exact(gap), gap, true, &mut frame);
         let pins = self.sightings.pins(gap);
         if let Some((key, value)) = pins.iter().find_map(|pin| Some((pin.key, pin.value?))) {
             for list in self.candidates.putting(key, value) {
                 self.add(list, gap, false, &mut frame);
             }
             let point = |option: &u32| self.candidates.all[*option as usize].key == Some(key);
-            let lists = self.candidates.putting(key, value);
+            let [putting, keeping] = self.candidates.putting(key, value);
+            let lists = [putting, keeping, self.candidates.exact(gap)];
             frame.only = lists.iter().all(|list| list.iter().all(point)).then_some(key);
         } else if let Some(pin) = pins.first() {
             self.add(self.candidates.points(pin.key), gap, true, &mut frame);
             self.add(&self.candidates.wide, gap, true, &mut frame);
+        } else if let Some(key) = self.told_deleted(gap) {
+            self.add(self.candidates.points(key), gap, true, &mut frame);
+            self.add(&self.candidates.wide, gap, true, &mut frame);
+            for lease in self.store.leases() {
+                let end = self.candidates.ends.get(&lease);
+                self.add(end.map_or(&[], std::slice::from_ref), gap, true, &mut frame);
+            }
         } else {
             let mut lists: Vec<(Urgency, &[u32])> = vec![];
             for key in &self.candidates.active {
@@ -43,17 +52,37 @@ impl Search<'_, '_> {
             {
                 lists.extend(self.urgency_of_wide(wide[0], gap).map(|urgency| (urgency, wide)));
             }
+            let ends = self.store.leases().into_iter().filter_map(|lease| {
+                Some((self.urgency_of_end(lease, gap)?, self.candidates.ends.get(&lease)?))
+            });
+            lists.extend(ends.map(|(urgency, number)| (urgency, std::slice::from_ref(number))));
             lists.sort_by_key(|(urgency, _)| *urgency);
             for (_, list) in lists {
                 self.add(list, gap, true, &mut frame);
+            }
+            if self.terms.single_keys_if_need_be {
+                self.add_losses(gap, &mut frame);
             }
         }
         frame
     }
 
+    fn add_losses(&self, gap: Revision, frame: &mut Frame) {
+        for lease in self.store.leases() {
+            for key in self.store.attached(lease) {
+                if self.urgency_of_deleting([key].into_iter(), gap).is_some() {
+                    frame.options.extend(self.candidates.losses.get(&key));
+                }
+            }
+        }
+    }
+
     /// How soon a key needs a write that only a gap can have made, the most urgent first; none if this gap can't
     /// have written it.
     fn urgency(&self, key: KeyId, gap: Revision) -> Option<Urgency> {
+        if self.told.excludes(gap, self.store.name(key)) {
+            return None;
+        }
         let there = self.store.pair(key);
         let never = Revision(i64::MAX);
         let urgency = match (self.sightings.next(key, gap), there) {
@@ -89,9 +118,22 @@ impl Search<'_, '_> {
         let Some((_, Request::DeleteRange(delete))) = self.candidates.all[number as usize].operation else {
             return Some(last);
         };
-        let mut urgency = last;
-        for pair in self.store.pairs(&delete.keys).take(KEYS_AT_MOST) {
-            let next = self.store.known(pair.key).and_then(|key| self.sightings.next(key, gap));
+        let keys = self.store.pairs(&delete.keys).take(KEYS_AT_MOST);
+        self.urgency_of_deleting(keys.filter_map(|pair| self.store.known(pair.key)), gap)
+    }
+
+    /// The same for the end of a lease.
+    fn urgency_of_end(&self, lease: LeaseId, gap: Revision) -> Option<Urgency> {
+        let urgency = self.urgency_of_deleting(self.store.attached(lease).take(KEYS_AT_MOST), gap)?;
+        let earliest = self.terms.earliest.get(&lease);
+        let early = earliest.is_some_and(|earliest| *earliest > self.timeline.deadline(gap));
+        Some(if early { (6, Revision(i64::MAX)) } else { urgency })
+    }
+
+    fn urgency_of_deleting(&self, keys: impl Iterator<Item = KeyId>, gap: Revision) -> Option<Urgency> {
+        let mut urgency = (5, Revision(i64::MAX));
+        for key in keys {
+            let next = self.sightings.next(key, gap);
             match next.map(|sighting| (sighting.seen, sighting.at)) {
                 Some((Seen::Absent, at)) => urgency = urgency.min((1, at)),
                 Some((Seen::Pair(kv) | Seen::Key(kv), _)) if kv.mod_revision < gap => return None,
@@ -112,6 +154,9 @@ impl Search<'_, '_> {
         let (mut has_put, mut has_delete) = (false, false);
         for number in called.iter().rev() {
             let candidate = self.candidates.all[*number as usize];
+            if !candidate.place.allows(gap) {
+                continue;
+            }
             let equals_any = match (candidate.kind, candidate.key) {
                 (Kind::Put(_), _) if !any_value => Some(&mut has_put),
                 (Kind::Put(_), Some(key)) => {

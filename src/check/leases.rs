@@ -1,0 +1,26 @@
+//! Whether leases do what etcd promises of them. In go histories, out come verdicts: no key outlives its lease by much
+//! once faults have stopped, none goes before its time, a lease's end takes all of its keys at one revision, and
+//! answers about leases agree with each other.
+//!
+//! etcd measures a lease's time on the leader: from the grant, from each keepalive, and all of it anew when another
+//! leader begins. So a lease may live longer than its clients think, and how much longer is bounded only where
+//! faults are off and the leader stays. It must not end sooner, unless it is revoked. Not checked here: leases that are
+//! granted again under an id that was in use, and how long a lease lives while faults are on.
+
+mod answers;
+mod early;
+mod facts;
+mod late;
+
+use self::facts::Facts;
+use super::{judgement::Judgement, reign::Reign};
+use crate::history::reader::History;
+
+/// Judges all guarantees about leases.
+pub fn judge(histories: &[History]) -> Vec<Judgement> {
+    let (facts, reign) = (Facts::new(histories), Reign::new(histories));
+    let mut judgements = early::judge(histories, &facts, &reign);
+    judgements.push(late::judge(histories, &facts));
+    judgements.push(answers::judge(&facts, &reign));
+    judgements
+}

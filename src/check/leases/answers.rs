@@ -1,0 +1,89 @@
+//! Whether answers about leases agree. In go histories, out comes a verdict.
+//!
+//! A keepalive gives the time that was granted. A question how long a lease has left is told the time granted, and a
+//! rest that is no longer than that plus an election timeout, which a new leader adds. Neither finds a lease whose
+//! revocation had been answered; but both are answered by whoever takes itself for the leader, so that is held
+//! against those answers only that certainly came from the leader. A list of leases is a member's own, which may
+//! lag: of it nothing is judged.
+
+use std::time::Duration;
+
+use super::facts::{Facts, Lease, Told, seconds};
+use crate::{
+    check::{
+        evidence::Evidence,
+        judgement::{Guarantee, Judgement},
+        reign::Reign,
+    },
+    operation::{Answer, service::LeaseAnswer},
+    types::LeaseId,
+};
+
+/// The longest election timeout that etcd accepts.
+const ELECTION_TIMEOUT_AT_MOST: Duration = Duration::from_secs(50);
+
+/// Judges the guarantee.
+pub(super) fn judge(facts: &Facts<'_>, reign: &Reign<'_>) -> Judgement {
+    let ones = facts.leases.iter().filter(|(_, lease)| lease.is_one());
+    let (mut looked_at, mut evidence) = (0, None);
+    for (id, lease) in ones {
+        looked_at += (lease.keep_alives.len() + lease.times_to_live.len()) as u64;
+        if evidence.is_none() {
+            evidence = differing(*id, lease).or_else(|| found_revoked(*id, lease, reign));
+        }
+    }
+    Judgement::new(Guarantee::LeaseAnswersAgree, evidence, looked_at)
+}
+
+/// What an answer says of a lease that it finds: the time granted, and the rest.
+fn found(told: Told<'_>) -> Option<(Duration, Option<i64>)> {
+    match told.answer()? {
+        Answer::Lease(LeaseAnswer::Grant { ttl, .. }) => Some((seconds(*ttl), None)),
+        Answer::Lease(LeaseAnswer::KeepAlive { ttl, .. }) if *ttl > 0 => Some((seconds(*ttl), None)),
+        Answer::Lease(LeaseAnswer::TimeToLive { granted_ttl, ttl, .. }) if *granted_ttl > 0 => {
+            Some((seconds(*granted_ttl), Some(*ttl)))
+        }
+        _ => None,
+    }
+}
+
+fn differing(id: LeaseId, lease: &Lease<'_>) -> Option<Evidence> {
+    let all = || lease.grants.iter().chain(&lease.keep_alives).chain(&lease.times_to_live);
+    let (first, time) = all().find_map(|told| Some((*told, found(*told)?.0)))?;
+    for told in all() {
+        let Some((granted, rest)) = found(*told) else { continue };
+        if granted != time {
+            let summary = format!("lease {id} was granted for {time:?} and for {granted:?}");
+            return Some(evidence(summary, vec![first, *told]));
+        }
+        let most = time + ELECTION_TIMEOUT_AT_MOST;
+        if let Some(rest) = rest.filter(|rest| seconds(*rest) > most) {
+            let summary = format!("lease {id} has {rest} s left of {time:?}");
+            return Some(evidence(summary, vec![first, *told]));
+        }
+    }
+    None
+}
+
+fn found_revoked(id: LeaseId, lease: &Lease<'_>, reign: &Reign<'_>) -> Option<Evidence> {
+    let revoked = lease.revokes.iter().filter(|told| told.answer().is_some());
+    let revoked = revoked.min_by_key(|told| told.returned())?;
+    let since = revoked.returned()?;
+    let later = lease.keep_alives.iter().chain(&lease.times_to_live).filter(|told| told.call() > since);
+    let wrong = later
+        .filter(|told| found(**told).is_some())
+        .find(|told| reign.leader_of(told.operation).is_some_and(|leader| Some(leader) >= revoked.term()))?;
+    let summary = format!("lease {id} is found by the leader though its revocation had been answered");
+    Some(evidence(summary, vec![*revoked, *wrong]))
+}
+
+fn evidence(summary: String, told: Vec<Told<'_>>) -> Evidence {
+    Evidence {
+        summary,
+        revision: None,
+        key: None,
+        expected: None,
+        seen: None,
+        operations: told.into_iter().map(Told::described).collect(),
+    }
+}

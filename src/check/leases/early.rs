@@ -1,0 +1,307 @@
+//! Whether leases end too soon or in pieces. In go histories, out come two verdicts: no lease ends before the time
+//! that was promised is over, and the end of a lease takes all its keys at one revision.
+//!
+//! A lease that was granted once does not end before any of its grant and answered keepalives was called, plus its
+//! time. A keepalive counts if no later leader was there when it returned: an old leader that does not know that it
+//! was voted out may answer one, which the new leader never hears of. A revocation that may have happened ends the
+//! lease from its call on. Whether a revision is a lease's end is told by the search for an order of all writes,
+//! which here must agree with what watches tell of leased keys.
+
+use std::{collections::HashSet, time::Duration};
+
+use super::facts::{Facts, Lease, Told, after};
+use crate::{
+    check::{
+        evidence::{self, Evidence},
+        judgement::{Guarantee, Judgement},
+        linearizable::{
+            self, LeaseEnd, STEPS_AT_MOST,
+            terms::{Claim, Looks, Says, Terms},
+        },
+        reign::Reign,
+    },
+    history::reader::{History, Message, Stream},
+    operation::{
+        Answer, KeyRange, Request,
+        service::LeaseAnswer,
+        stream::{Event, News},
+    },
+    types::{Blob, LeaseId, Monotonic, Revision},
+    verdict::Verdict,
+};
+
+/// Leases are measured by the clock that histories have; this is for what it costs to read it.
+const TOLERANCE: Duration = Duration::from_millis(100);
+
+/// Judges both guarantees.
+pub(super) fn judge(histories: &[History], facts: &Facts<'_>, reign: &Reign<'_>) -> Vec<Judgement> {
+    let looked_at = facts.leases.len() as u64;
+    let judged = |early: (Verdict, Option<Evidence>), pieces: (Verdict, Option<Evidence>)| {
+        let of = |guarantee, (verdict, evidence)| Judgement { guarantee, verdict, evidence, looked_at };
+        vec![of(Guarantee::LeaseNotEarly, early), of(Guarantee::LeaseEndsAtOnce, pieces)]
+    };
+    let holds = || (Verdict::Holds, None);
+    let broken = |evidence: Evidence| (Verdict::Broken(evidence.sentences()), Some(evidence));
+    if looked_at == 0 {
+        return judged(holds(), holds());
+    }
+    let told = facts.leases.iter().find_map(|(id, lease)| told_early(*id, lease, reign));
+    let survived = survivor(histories, facts);
+    let ends = Ends::new(histories, facts, reign);
+    let (early, pieces) = match ends.search() {
+        Searched::Fine => (holds(), holds()),
+        Searched::Early(evidence) => (broken(*evidence), holds()),
+        Searched::Pieces(evidence) => {
+            let reason = "a lease ended in pieces, so which ends came too soon is not told";
+            ((Verdict::Undecided(reason.to_owned()), None), broken(*evidence))
+        }
+        Searched::Unexplained(reason) => {
+            let undecided = || (Verdict::Undecided(reason.clone()), None);
+            (undecided(), undecided())
+        }
+    };
+    judged(told.map_or(early, broken), survived.map_or(pieces, broken))
+}
+
+/// What the search for an order says about the ends of leases.
+enum Searched {
+    Fine,
+    Early(Box<Evidence>),
+    Pieces(Box<Evidence>),
+    Unexplained(String),
+}
+
+struct Ends<'h, 'f> {
+    histories: &'h [History],
+    facts: &'f Facts<'h>,
+    reign: &'f Reign<'h>,
+    terms: Terms,
+}
+
+impl<'h, 'f> Ends<'h, 'f> {
+    fn new(histories: &'h [History], facts: &'f Facts<'h>, reign: &'f Reign<'h>) -> Self {
+        let earliest = facts.leases.iter();
+        let earliest =
+            earliest.filter_map(|(id, lease)| Some((*id, earliest_end(lease, reign)?.0))).collect();
+        let terms = Terms { earliest, ..Terms::claiming(of_watches(histories)) };
+        Self { histories, facts, reign, terms }
+    }
+
+    /// With all terms, then without one after the other.
+    fn search(&self) -> Searched {
+        let explain = |terms: &Terms| linearizable::explain(self.histories, terms, STEPS_AT_MOST);
+        let strict = explain(&self.terms).0.verdict;
+        let Verdict::Broken(_) = strict else {
+            return match strict {
+                Verdict::Undecided(reason) => Searched::Unexplained(reason),
+                Verdict::Holds | Verdict::Broken(_) => Searched::Fine,
+            };
+        };
+        let early = Terms { early_if_need_be: true, ..self.terms.clone() };
+        let (found, ends) = explain(&early);
+        if let (Verdict::Holds, Some(end)) = (found.verdict, ends.first()) {
+            return Searched::Early(Box::new(self.too_early(end)));
+        }
+        let (found, ends) = explain(&Terms { single_keys_if_need_be: true, ..early });
+        match (found.verdict, ends.iter().find(|end| !end.left.is_empty())) {
+            (Verdict::Holds, Some(end)) => Searched::Pieces(Box::new(self.in_pieces(end))),
+            _ if self.terms.claims.is_empty() => {
+                Searched::Unexplained("the recorded operations are not linearizable".to_owned())
+            }
+            _ => self.without_watches(),
+        }
+    }
+
+    /// Watches and operations disagree, which is not for this to judge: then by operations alone.
+    fn without_watches(&self) -> Searched {
+        let terms = Terms { claims: vec![], ..self.terms.clone() };
+        Ends { terms, ..*self }.search()
+    }
+
+    fn too_early(&self, end: &LeaseEnd) -> Evidence {
+        let lease = self.facts.leases.get(&end.lease);
+        let promised = lease.and_then(|lease| earliest_end(lease, self.reign));
+        let by = promised.map(|(_, told)| told);
+        let keys = names(&end.gone);
+        let left = promised.map_or(0, |(earliest, _)| earliest.0.saturating_sub(end.by.0));
+        let mut operations: Vec<_> = by.into_iter().map(Told::described).collect();
+        operations.extend(linearizable::first_to_see(self.histories, end.revision));
+        Evidence {
+            summary: format!(
+                "only the end of lease {} can have made revision {} and removed {keys}, \
+                 and it came {:.3} s or more before the lease's time was over",
+                end.lease,
+                end.revision,
+                Duration::from_nanos(left).as_secs_f64()
+            ),
+            revision: Some(end.revision),
+            key: end.gone.first().cloned(),
+            expected: None,
+            seen: None,
+            operations,
+        }
+    }
+
+    fn in_pieces(&self, end: &LeaseEnd) -> Evidence {
+        Evidence {
+            summary: format!(
+                "only the end of lease {} can have made revision {}, which removed {} but not {}",
+                end.lease,
+                end.revision,
+                names(&end.gone),
+                names(&end.left)
+            ),
+            revision: Some(end.revision),
+            key: end.gone.first().cloned(),
+            expected: None,
+            seen: None,
+            operations: linearizable::first_to_see(self.histories, end.revision).into_iter().collect(),
+        }
+    }
+}
+
+fn names(keys: &[Blob]) -> String {
+    keys.iter().map(Blob::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Before this a lease does not end, as far as promises go, and who promised it; none if nothing is known.
+fn earliest_end<'h>(lease: &Lease<'h>, reign: &Reign<'_>) -> Option<(Monotonic, Told<'h>)> {
+    if !lease.is_one() {
+        return None;
+    }
+    let counts = |told: &Told<'_>| {
+        told.term().zip(told.returned()).is_some_and(|(term, returned)| reign.lasts(term, returned))
+    };
+    let granted = lease.granted().map(|(time, told)| (told, time));
+    let renewals = lease.renewals().filter(|(told, _)| counts(told));
+    let promises = granted.into_iter().chain(renewals);
+    let (over, told) =
+        promises.map(|(told, time)| (after(told.call(), time), told)).max_by_key(|(over, _)| *over)?;
+    let revoked = lease.revokes.iter().map(|told| told.call()).min().unwrap_or(Monotonic(u64::MAX));
+    let over = over.0.saturating_sub(u64::try_from(TOLERANCE.as_nanos()).unwrap_or(0));
+    Some((revoked.min(Monotonic(over)), told))
+}
+
+/// A lease of which somebody was told that it is gone before it can have ended.
+fn told_early(id: LeaseId, lease: &Lease<'_>, reign: &Reign<'_>) -> Option<Evidence> {
+    let (_, grant) = lease.granted()?;
+    let (earliest, promise) = earliest_end(lease, reign)?;
+    let exists = grant.returned()?;
+    let is_gone = |told: &&Told<'_>| match told.answer() {
+        Some(Answer::Lease(LeaseAnswer::KeepAlive { ttl, .. })) => *ttl <= 0,
+        Some(Answer::Lease(LeaseAnswer::TimeToLive { granted_ttl, .. })) => *granted_ttl == 0,
+        _ => false,
+    };
+    // A leader of the grant's term or a later one has it, unless it is new and has not caught up.
+    let knows = |told: &&Told<'_>| {
+        reign.leader_of(told.operation).zip(grant.term()).is_some_and(|(leader, granted)| leader >= granted)
+    };
+    let answers = lease.keep_alives.iter().chain(&lease.times_to_live).filter(is_gone).filter(knows);
+    let gone = answers
+        .chain(&lease.refused)
+        .filter(|told| told.call() > exists)
+        .find(|told| told.returned().is_some_and(|returned| returned < earliest))?;
+    let left = earliest.0.saturating_sub(gone.returned()?.0);
+    let mut operations = vec![grant.described()];
+    if promise.operation.id != grant.operation.id {
+        operations.push(promise.described());
+    }
+    operations.push(gone.described());
+    Some(Evidence {
+        summary: format!(
+            "lease {id} was told to be gone {:.3} s or more before its time was over",
+            Duration::from_nanos(left).as_secs_f64()
+        ),
+        revision: None,
+        key: None,
+        expected: None,
+        seen: None,
+        operations,
+    })
+}
+
+/// A key that is attached to a lease at a revision at which its revocation had been answered.
+fn survivor(histories: &[History], facts: &Facts<'_>) -> Option<Evidence> {
+    let revoked = |id: &LeaseId| {
+        let lease = facts.leases.get(id).filter(|lease| lease.is_one())?;
+        let answered =
+            lease.revokes.iter().filter_map(|told| Some((told.operation.response()?.header.revision, *told)));
+        answered.min_by_key(|(revision, _)| *revision)
+    };
+    for history in histories {
+        for operation in &history.operations {
+            let (Request::Range(range), Some(response)) = (&operation.request, operation.response()) else {
+                continue;
+            };
+            let Answer::Range(answer) = &response.answer else { continue };
+            let at = range.revision.filter(|at| at.0 > 0).unwrap_or(response.header.revision);
+            for kv in &answer.kvs {
+                let Some((revision, told)) = revoked(&kv.lease).filter(|(revision, _)| at >= *revision)
+                else {
+                    continue;
+                };
+                let summary = format!(
+                    "key {} is attached to lease {} at revision {at}, though the lease was revoked by revision {revision}",
+                    kv.key, kv.lease
+                );
+                let shown = evidence::describe_operation(history, operation);
+                return Some(Evidence {
+                    summary,
+                    revision: Some(at),
+                    key: Some(kv.key.clone()),
+                    expected: None,
+                    seen: Some(evidence::pair(kv)),
+                    operations: vec![told.described(), shown],
+                });
+            }
+        }
+    }
+    None
+}
+
+/// What watches tell of keys that are ever attached to leases.
+fn of_watches(histories: &[History]) -> Vec<Claim> {
+    let mut leased: HashSet<&Blob> = HashSet::new();
+    let events = || {
+        histories.iter().flat_map(|history| {
+            let streams = history.streams.iter();
+            streams.flat_map(move |stream| {
+                (0..stream.messages.len()).flat_map(move |position| {
+                    events_of(stream, position).iter().map(move |event| (history, stream, position, event))
+                })
+            })
+        })
+    };
+    for (_, _, _, event) in events() {
+        if event.kv.lease != LeaseId(0) {
+            leased.insert(&event.kv.key);
+        }
+    }
+    let mut seen: HashSet<(Revision, &Blob)> = HashSet::new();
+    let mut claims = vec![];
+    for (history, stream, position, event) in events() {
+        let kv = &event.kv;
+        if !leased.contains(&kv.key) || !seen.insert((kv.mod_revision, &kv.key)) {
+            continue;
+        }
+        let keys = KeyRange::single(kv.key.clone());
+        let says = if event.delete { Says::Gone(keys, None) } else { Says::There(keys, Looks::of(kv)) };
+        claims.push(Claim {
+            revision: kv.mod_revision,
+            says,
+            words: "a watch tells of a change that no order of the operations explains".to_owned(),
+            by: evidence::describe_message(history, stream, position),
+        });
+    }
+    claims
+}
+
+fn events_of(stream: &Stream, position: usize) -> &[Event] {
+    match &stream.messages[position].1 {
+        Message::Received(received) => match &received.news {
+            News::Watch(news) => &news.events,
+            News::Leader(_) => &[],
+        },
+        Message::Sent(_) => &[],
+    }
+}

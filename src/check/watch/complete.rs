@@ -1,0 +1,238 @@
+//! Whether watches were told everything: nothing is missing between their events, from their start on, and up to where
+//! they are said to have come. In go watches and what is known to have happened, out comes what is missing. How soon
+//! a watch is told anything is not judged, and of what a stream's end cut short nothing is demanded.
+//!
+//! A watch covers the revisions behind its start (or behind its creation, if it began with what came next) up to its
+//! last whole revision or progress. What the log has there, of the watch's keys and kinds, is compared by number with
+//! what the watch was told: all of that is in the log, so equal numbers are equal sets. One pass over the log with a
+//! count by key answers this for all watches; only a watch that lacks something is looked at event by event.
+
+use std::collections::HashSet;
+
+use super::{
+    Finding,
+    log::{Entry, Key, Log, Witness},
+    view::{Told, View, Watch},
+};
+use crate::types::{Blob, Revision};
+
+/// The first thing that is missing, by what shows it.
+#[derive(Default)]
+pub(super) struct Gaps<'h> {
+    /// Behind an earlier event, before a later one.
+    pub between: Option<Finding<'h>>,
+    /// From the start that was asked for, before the first event.
+    pub from_start: Option<Finding<'h>>,
+    /// Before the revision that progress told.
+    pub before_progress: Option<Finding<'h>>,
+    /// Of a revision that another event tells.
+    pub of_revision: Option<Finding<'h>>,
+}
+
+/// Looks for what is missing.
+pub(super) fn gaps<'h>(view: &View<'h>, log: &Log<'h>) -> Gaps<'h> {
+    let mut gaps = Gaps::default();
+    for cover in lacking(view, log) {
+        let Some(missing) = cover.missing(log) else { continue };
+        gaps.note(&cover, missing, view, log);
+    }
+    gaps
+}
+
+/// After word that everything up to a revision was told, nothing up to there is.
+pub(super) fn late<'h>(view: &View<'h>) -> Option<Finding<'h>> {
+    view.watches.iter().find_map(|watch| {
+        let (progress, told) = watch.progress.iter().find_map(|progress| {
+            let mut later = watch.events[progress.after..].iter();
+            let told = later.find(|told| {
+                told.revision() <= progress.revision && !came_before(watch, progress.after, told)
+            })?;
+            Some((progress, told))
+        })?;
+        let mut finding = Finding::of(
+            watch,
+            "an event came after word that everything up to its revision had been told",
+            &[*told],
+        );
+        let at = finding.messages.len() - 1;
+        finding.messages.insert(at, (watch.of, progress.position));
+        Some(finding)
+    })
+}
+
+fn came_before(watch: &Watch<'_>, after: usize, told: &Told<'_>) -> bool {
+    let same =
+        |other: &Told<'_>| other.revision() == told.revision() && other.event.kv.key == told.event.kv.key;
+    watch.events[..after].iter().any(same)
+}
+
+/// What a watch has to have been told: the revisions behind `after`, up to `upto`.
+pub(super) struct Cover<'v, 'h> {
+    watch: &'v Watch<'h>,
+    pub after: Revision,
+    pub upto: Revision,
+    /// The ranks of its keys.
+    keys: (Key, Key),
+}
+
+impl<'v, 'h> Cover<'v, 'h> {
+    pub fn new(watch: &'v Watch<'h>, log: &Log<'h>) -> Option<Self> {
+        let (_, created) = watch.created?;
+        let first = watch.events.iter().map(Told::revision).min();
+        let after = match watch.start() {
+            Some(start) => Revision(start.0 - 1),
+            // When exactly it began is known only by its first event.
+            None => first.map_or(created, |first| created.min(Revision(first.0 - 1))),
+        };
+        let whole = |told: &Told<'_>| match watch.news(told.position) {
+            Some((_, news)) if news.fragment => Revision(told.revision().0 - 1),
+            _ => told.revision(),
+        };
+        let told = watch.events.iter().map(whole).max();
+        let progress = watch.progress.iter().map(|progress| progress.revision).max();
+        let upto = told.max(progress)?;
+        Some(Self { watch, after, upto, keys: log.ranks(&watch.create.keys) })
+    }
+
+    /// How many different events it was told of these revisions.
+    fn told(&self) -> usize {
+        let inside = |told: &&Told<'_>| {
+            told.revision() > self.after
+                && told.revision() <= self.upto
+                && super::log::is_possible(self.watch, told)
+        };
+        let events = || self.watch.events.iter().filter(inside);
+        if super::order::twice(self.watch).is_none() {
+            return events().count();
+        }
+        events().map(|told| (told.revision(), &told.event.kv.key)).collect::<HashSet<_>>().len()
+    }
+
+    fn wants(&self, entry: &Entry) -> bool {
+        let filtered = if entry.delete { self.watch.create.no_delete } else { self.watch.create.no_put };
+        !filtered && (self.keys.0..self.keys.1).contains(&entry.key)
+    }
+
+    /// The first change that it was not told of.
+    fn missing<'l>(&self, log: &'l Log<'h>) -> Option<&'l [Entry]> {
+        let events = self.watch.events.iter();
+        let told: HashSet<(Revision, &Blob)> =
+            events.map(|told| (told.revision(), &told.event.kv.key)).collect();
+        log.changes()
+            .skip_while(|change| change[0].revision <= self.after)
+            .take_while(|change| change[0].revision <= self.upto)
+            .find(|change| {
+                let entry = &change[0];
+                self.wants(entry) && !told.contains(&(entry.revision, log.keys[entry.key as usize]))
+            })
+    }
+}
+
+/// The watches that were told less than the log has of what they cover.
+fn lacking<'v, 'h>(view: &'v View<'h>, log: &Log<'h>) -> Vec<Cover<'v, 'h>> {
+    let covers: Vec<_> = view.watches.iter().filter_map(|watch| Cover::new(watch, log)).collect();
+    let mut bounds: Vec<(Revision, usize, bool)> = vec![];
+    for (index, cover) in covers.iter().enumerate().filter(|(_, cover)| cover.upto > cover.after) {
+        bounds.extend([(cover.after, index, false), (cover.upto, index, true)]);
+    }
+    bounds.sort_unstable();
+    let mut counts = [Counts::new(log.keys.len()), Counts::new(log.keys.len())];
+    let mut expected = vec![0_usize; covers.len()];
+    let mut changes = log.changes().peekable();
+    for (revision, index, is_end) in bounds {
+        while let Some(change) = changes.next_if(|change| change[0].revision <= revision) {
+            counts[usize::from(change[0].delete)].add(change[0].key);
+        }
+        let cover = &covers[index];
+        let asked = [!cover.watch.create.no_put, !cover.watch.create.no_delete];
+        let sum =
+            counts.iter().zip(asked).filter(|(_, asked)| *asked).map(|(counts, _)| counts.within(cover.keys));
+        let sum: usize = sum.sum();
+        expected[index] = if is_end { sum - expected[index] } else { sum };
+    }
+    let lacks =
+        |(cover, expected): &(Cover<'_, '_>, usize)| cover.upto > cover.after && cover.told() < *expected;
+    covers.into_iter().zip(expected).filter(lacks).map(|(cover, _)| cover).collect()
+}
+
+/// How often each key changed so far, summed over ranges of keys in logarithmic time (a Fenwick tree).
+struct Counts(Vec<usize>);
+
+impl Counts {
+    fn new(keys: usize) -> Self {
+        Self(vec![0; keys + 1])
+    }
+
+    fn add(&mut self, key: Key) {
+        let mut node = key as usize + 1;
+        while let Some(count) = self.0.get_mut(node) {
+            *count += 1;
+            node += node & node.wrapping_neg();
+        }
+    }
+
+    fn below(&self, key: Key) -> usize {
+        let (mut node, mut sum) = (key as usize, 0);
+        while node > 0 {
+            sum += self.0[node];
+            node &= node - 1;
+        }
+        sum
+    }
+
+    fn within(&self, keys: (Key, Key)) -> usize {
+        self.below(keys.1) - self.below(keys.0)
+    }
+}
+
+impl<'h> Gaps<'h> {
+    /// Sorts in what a watch lacks, by the first message that shows it.
+    fn note(&mut self, cover: &Cover<'_, 'h>, missing: &[Entry], view: &View<'h>, log: &Log<'h>) {
+        let (watch, revision) = (cover.watch, missing[0].revision);
+        let event = watch.events.iter().enumerate().find(|(_, told)| told.revision() >= revision);
+        let progress = watch.progress.iter().find(|progress| progress.revision >= revision);
+        let event = event.filter(|(index, _)| progress.is_none_or(|progress| *index < progress.after));
+        let key = log.keys[missing[0].key as usize];
+        let (slot, summary, position) = match (event, progress) {
+            (Some((_, told)), _) if told.revision() == revision => {
+                (&mut self.of_revision, "a watch was told of a revision in part", told.position)
+            }
+            (Some((0, told)), _) if watch.start().is_some() => (
+                &mut self.from_start,
+                "a watch lacks an event between its start and its first one",
+                told.position,
+            ),
+            (Some((_, told)), _) => {
+                (&mut self.between, "a watch lacks an event before one that it was told", told.position)
+            }
+            (None, Some(progress)) => (
+                &mut self.before_progress,
+                "a watch lacks an event up to the revision that it is said to have come to",
+                progress.position,
+            ),
+            (None, None) => return,
+        };
+        if slot.is_some() {
+            return;
+        }
+        let what = if missing[0].delete { "deleted" } else { "put" };
+        let mut finding = Finding {
+            revision: Some(revision),
+            key: Some(key.clone()),
+            expected: Some(format!("an event that {key} was {what} at revision {revision}")),
+            ..Finding::at(watch, summary, &[position])
+        };
+        match missing[0].witness {
+            Witness::Operation(index) => finding.operations.push(index),
+            Witness::Watch(other, number) => {
+                let other = &view.watches[other as usize];
+                finding.messages.push((other.of, other.asked));
+                finding.messages.push((other.of, other.events[number as usize].position));
+            }
+        }
+        if let Some(Entry { witness: Witness::Operation(index), .. }) = missing.last() {
+            finding.operations = vec![*index];
+        }
+        *slot = Some(finding);
+    }
+}

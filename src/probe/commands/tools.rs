@@ -1,0 +1,140 @@
+//! The commands that ask nobody: decoding, encoding, and completions for shells.
+
+use std::path::Path;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::{Bytes, BytesMut};
+use clap::CommandFactory as _;
+use prost::Message as _;
+use prost_reflect::MessageDescriptor;
+use serde_json::{Deserializer, Value};
+
+use super::{
+    Probe,
+    answers::{framed, line},
+    requests::{self, STDIN},
+};
+use crate::{
+    exit::ExitStatus,
+    probe::{
+        arguments::{
+            Arguments, Output,
+            tools::{CompletionsArguments, DecodeArguments, EncodeArguments, EncodedForm, Meaning},
+        },
+        decode::{self, Framing, capture, form, http2, show},
+        descriptors,
+        encoding::to_hex,
+        error::ProbeError,
+        message::parse::parse,
+    },
+};
+
+/// What there is to decode.
+enum Input {
+    Messages(Bytes, Framing),
+    /// The directions of a connection: to the member, and from it.
+    Capture(Option<Bytes>, Option<Bytes>),
+}
+
+impl Probe<'_> {
+    pub(super) fn decode(&mut self, arguments: &DecodeArguments) -> Result<ExitStatus, ProbeError> {
+        let kind = arguments.kind.as_deref().map(type_of).transpose()?;
+        let text = self.output == Output::Text;
+        match input(arguments)? {
+            Input::Messages(bytes, framing) => {
+                let stream = decode::messages(&bytes, framing, kind.as_ref());
+                if matches!(self.output, Output::Proto | Output::Hex) {
+                    return self.bytes_of(&stream);
+                }
+                let lines =
+                    || stream.messages.iter().map(|found| line(&show::found_json(found, self.encoding)));
+                self.printer.answer(if text { show::stream(&stream) } else { lines().collect() })?;
+                let whole = stream.rest.is_empty();
+                Ok(if whole { ExitStatus::Holds } else { ExitStatus::Broken })
+            }
+            Input::Capture(to_member, from_member) => {
+                let passages = capture::read(to_member.as_ref(), from_member.as_ref());
+                if matches!(self.output, Output::Proto | Output::Hex) {
+                    return Err(ProbeError::NoBytes { command: "decode of a connection" });
+                }
+                let lines =
+                    || passages.iter().map(|passage| line(&show::passage_json(passage, self.encoding)));
+                self.printer.answer(if text { show::passages(&passages) } else { lines().collect() })?;
+                Ok(ExitStatus::Holds)
+            }
+        }
+    }
+
+    /// The messages without their frames, as another tool may want them.
+    fn bytes_of(&mut self, stream: &decode::Stream) -> Result<ExitStatus, ProbeError> {
+        for found in &stream.messages {
+            match self.output {
+                Output::Hex => self.printer.answer(to_hex(&found.bytes) + "\n")?,
+                _ => self.printer.answer(&found.bytes)?,
+            }
+        }
+        Ok(ExitStatus::Holds)
+    }
+
+    pub(super) fn encode(&mut self, arguments: &EncodeArguments) -> Result<ExitStatus, ProbeError> {
+        let message = type_of(&arguments.kind)?;
+        let json = match &arguments.json {
+            Some(json) => json.clone().into_bytes(),
+            None => requests::read(Path::new(STDIN))?,
+        };
+        let mut bytes = BytesMut::new();
+        for (place, value) in Deserializer::from_slice(&json).into_iter::<Value>().enumerate() {
+            let wrong = |why: String| ProbeError::Json { place: place + 1, why };
+            let value = value.map_err(|error| wrong(error.to_string()))?;
+            let encoded = parse(&value, &message, self.encoding).map_err(|error| wrong(error.to_string()))?;
+            let encoded = Bytes::from(encoded.encode_to_vec());
+            bytes.extend_from_slice(&if arguments.framed { framed(&encoded) } else { encoded });
+            if place > 0 && !arguments.framed {
+                return Err(ProbeError::SeveralMessages);
+            }
+        }
+        self.printer.answer(match arguments.to {
+            EncodedForm::Hex => (to_hex(&bytes) + "\n").into_bytes(),
+            EncodedForm::Base64 => (STANDARD.encode(&bytes) + "\n").into_bytes(),
+            EncodedForm::Raw => bytes.to_vec(),
+        })?;
+        Ok(ExitStatus::Holds)
+    }
+
+    pub(super) fn completions(&mut self, arguments: &CompletionsArguments) -> Result<ExitStatus, ProbeError> {
+        let mut script = vec![];
+        clap_complete::generate(arguments.shell, &mut Arguments::command(), "etcd-probe", &mut script);
+        self.printer.answer(script)?;
+        Ok(ExitStatus::Holds)
+    }
+}
+
+fn type_of(name: &str) -> Result<MessageDescriptor, ProbeError> {
+    descriptors::message_meant(name).ok_or_else(|| ProbeError::NoSuchType { name: name.to_owned() })
+}
+
+fn input(arguments: &DecodeArguments) -> Result<Input, ProbeError> {
+    let read = |bytes: &[u8]| {
+        let read = form::read(bytes, arguments.from);
+        read.map(|(bytes, _)| bytes).map_err(|why| ProbeError::Form { why })
+    };
+    let bytes = match (&arguments.bytes, &arguments.file) {
+        (Some(bytes), _) => read(std::os::unix::ffi::OsStrExt::as_bytes(bytes.as_os_str()))?,
+        (None, file) => read(&requests::read(file.as_deref().unwrap_or(Path::new(STDIN)))?)?,
+    };
+    let answers = arguments.answers.as_ref().map(|file| read(&requests::read(file)?)).transpose()?;
+    let is_client = http2::is_side(&bytes) && http2::cut(&bytes).preface;
+    Ok(match (arguments.meaning, answers) {
+        (_, Some(answers)) => Input::Capture(Some(bytes), Some(answers)),
+        (Meaning::Requests, None) => Input::Capture(Some(bytes), None),
+        (Meaning::Answers, None) => Input::Capture(None, Some(bytes)),
+        (Meaning::Message, None) => Input::Messages(bytes, Framing::Bare),
+        (Meaning::Frames, None) => Input::Messages(bytes, Framing::Framed),
+        (Meaning::Auto, None) if is_client => Input::Capture(Some(bytes), None),
+        (Meaning::Auto, None) if http2::is_side(&bytes) => Input::Capture(None, Some(bytes)),
+        (Meaning::Auto, None) => {
+            let framing = Framing::of(&bytes);
+            Input::Messages(bytes, framing)
+        }
+    })
+}

@@ -1,0 +1,296 @@
+//! The workload of `parallel_driver_kubernetes`: what API servers ask of etcd. Objects are created if absent, updated
+//! and deleted under the guard of their last revision, listed in pages at one revision, and an elected server compacts.
+//! In comes a plan drawn for this run, out goes a summary; what all answers say together is checked from the histories.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+use super::{
+    contend::{Summary, guarded},
+    keys::REGISTRY,
+    paced::Paced,
+    session::Session,
+};
+use crate::{
+    history::HistoryError,
+    operation::{
+        Answer, Compact, Compare, DeleteRange, KeyRange, KeyValue, Operator, Outcome, Put, Range,
+        RangeAnswer, Request, Target, Txn,
+    },
+    properties, random,
+    types::{Blob, Revision, Version},
+};
+
+const KINDS: [&str; 3] = ["pods", "leases", "events"];
+const NAMESPACES: [&str; 2] = ["default", "kube-system"];
+/// The key by which servers agree on who compacts.
+const COMPACTION_KEY: &str = "registry/compact_rev_key";
+/// So often an update is tried again when it lost against another one.
+const UPDATE_TRIES: u64 = 5;
+/// So many revisions at least are kept by a compaction.
+const KEPT_AT_MOST: u64 = 200;
+
+/// What a server does in one go.
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Create,
+    Get,
+    Update,
+    Delete,
+    List,
+    Compact,
+}
+
+/// The swarm choices of one run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Actions of all servers together.
+    pub actions: u64,
+    /// No request begins after this long.
+    pub budget: Duration,
+    /// Servers at once.
+    pub servers: u64,
+    /// Deadline of each request.
+    pub deadline: Duration,
+    /// Objects of each kind and namespace.
+    pub names: u64,
+    /// Probability that a server believes its cache, which may be old, and does not read before it writes.
+    pub cached: f64,
+    mix: Vec<(u64, Action)>,
+}
+
+impl Plan {
+    /// Draws the choices of a run.
+    pub fn draw() -> Self {
+        let often = || *random::choice(&[1, 4]);
+        let rarely = || *random::choice(&[0, 1]);
+        Self {
+            actions: random::between(1, *random::choice(&[100, 500, 2_000])),
+            budget: Duration::from_secs(*random::choice(&[2, 5, 10])),
+            servers: random::between(1, 4),
+            deadline: Duration::from_millis(*random::choice(&[500, 3_000])),
+            names: *random::choice(&[2, 8, 30]),
+            cached: *random::choice(&[0.0, 0.3, 0.95]),
+            mix: vec![
+                (often() * 10, Action::Create),
+                (rarely() * 10, Action::Get),
+                (often() * 10, Action::Update),
+                (often() * 5, Action::Delete),
+                (often() * 2, Action::List),
+                (rarely(), Action::Compact),
+            ],
+        }
+    }
+}
+
+/// Runs the plan to its end, or to the end of the time allowed.
+pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, HistoryError> {
+    let until = Instant::now() + plan.budget;
+    let plan = Arc::new(plan.clone());
+    let mut servers = JoinSet::new();
+    for number in 0..plan.servers {
+        let share = plan.actions / plan.servers + u64::from(number < plan.actions % plan.servers);
+        let server = Server {
+            paced: Paced::new(session.worker(plan.deadline)?, until, 0.0),
+            plan: Arc::clone(&plan),
+            cache: BTreeMap::new(),
+            compaction: Compaction::default(),
+        };
+        servers.spawn(server.run(share));
+    }
+    let mut sum = Summary::default();
+    for paced in servers.join_all().await {
+        let paced = paced?;
+        sum.answered += paced.answered;
+        sum.failed += paced.failed;
+    }
+    Ok(sum)
+}
+
+struct Server {
+    paced: Paced,
+    plan: Arc<Plan>,
+    /// Objects as this server saw them last.
+    cache: BTreeMap<Blob, KeyValue>,
+    compaction: Compaction,
+}
+
+/// What a server knows about the agreement on compactions.
+#[derive(Default)]
+struct Compaction {
+    /// How often anybody has compacted.
+    time: Version,
+    /// The revision that was the newest back then.
+    revision: Option<Revision>,
+}
+
+impl Server {
+    async fn run(mut self, actions: u64) -> Result<Paced, HistoryError> {
+        for _ in 0..actions {
+            if self.paced.is_over() {
+                break;
+            }
+            match random::weighted(&self.plan.mix) {
+                Action::Create => self.create().await?,
+                Action::Get => {
+                    let name = self.name();
+                    self.get(&name).await?;
+                }
+                Action::Update => self.update().await?,
+                Action::Delete => self.delete().await?,
+                Action::List => self.list().await?,
+                Action::Compact => self.compact().await?,
+            }
+        }
+        Ok(self.paced)
+    }
+
+    fn name(&self) -> Blob {
+        let number = random::between(1, self.plan.names);
+        format!("{REGISTRY}{}/{}/{number}", random::choice(&KINDS), random::choice(&NAMESPACES)).into()
+    }
+
+    async fn create(&mut self) -> Result<(), HistoryError> {
+        let name = self.name();
+        let put = self.put(&name);
+        let absent = Compare {
+            keys: KeyRange::single(name.clone()),
+            operator: Operator::Equal,
+            target: Target::ModRevision(Revision(0)),
+        };
+        let create = Txn { compare: vec![absent], success: vec![put], failure: vec![] };
+        let outcome = self.paced.perform_anywhere(&Request::Txn(create)).await?;
+        if let Some(Answer::Txn { succeeded, .. }) = answer(outcome.as_ref()) {
+            properties::object_created(*succeeded);
+        }
+        Ok(())
+    }
+
+    /// The object as it is now, which is remembered.
+    async fn get(&mut self, name: &Blob) -> Result<Option<KeyValue>, HistoryError> {
+        let outcome = self.paced.perform_anywhere(&get(name)).await?;
+        Ok(match answer(outcome.as_ref()) {
+            Some(Answer::Range(answer)) => self.remember(name, answer),
+            _ => None,
+        })
+    }
+
+    fn remember(&mut self, name: &Blob, answer: &RangeAnswer) -> Option<KeyValue> {
+        match answer.kvs.first() {
+            Some(kv) => self.cache.insert(name.clone(), kv.clone()),
+            None => self.cache.remove(name),
+        };
+        answer.kvs.first().cloned()
+    }
+
+    async fn update(&mut self) -> Result<(), HistoryError> {
+        let name = self.name();
+        let put = self.put(&name);
+        self.guarded(&name, put).await
+    }
+
+    async fn delete(&mut self) -> Result<(), HistoryError> {
+        let name = self.name();
+        let delete = DeleteRange { keys: KeyRange::single(name.clone()), prev_kv: false };
+        self.guarded(&name, Request::DeleteRange(delete)).await
+    }
+
+    /// Changes an object if nobody else has meanwhile, else looks what it is now and tries again.
+    async fn guarded(&mut self, name: &Blob, change: Request) -> Result<(), HistoryError> {
+        let cached = self.cache.get(name).filter(|_| random::chance(self.plan.cached)).cloned();
+        let mut seen = if cached.is_some() { cached } else { self.get(name).await? };
+        for _ in 0..UPDATE_TRIES {
+            let Some(kv) = seen else { return Ok(()) };
+            let request = guarded(name, kv.mod_revision, change.clone(), get(name));
+            let outcome = self.paced.perform_anywhere(&request).await?;
+            let Some(Answer::Txn { succeeded, answers }) = answer(outcome.as_ref()) else { return Ok(()) };
+            properties::guarded_change_succeeded(*succeeded);
+            properties::guarded_change_lost(!succeeded);
+            if *succeeded {
+                return Ok(());
+            }
+            seen = match answers.as_slice() {
+                [Answer::Range(answer)] => self.remember(name, answer),
+                _ => None,
+            };
+        }
+        Ok(())
+    }
+
+    /// All objects of a kind, or of a namespace of it, in pages at the revision of the first.
+    async fn list(&mut self) -> Result<(), HistoryError> {
+        let kind = random::choice(&KINDS);
+        let prefix = if random::chance(0.5) {
+            format!("{REGISTRY}{kind}/")
+        } else {
+            format!("{REGISTRY}{kind}/{}/", random::choice(&NAMESPACES))
+        };
+        let mut keys = KeyRange::prefix(prefix.into());
+        let limit = *random::choice(&[0, 1, 5, 20]);
+        let (mut revision, mut pages) = (None, 0);
+        loop {
+            let range = Range { keys: keys.clone(), limit, revision, ..Range::default() };
+            let outcome = self.paced.perform_anywhere(&Request::Range(range)).await?;
+            // One that is cut off by a compaction ends, as for a client whose continue token has expired.
+            let Some(Outcome::Ok(response)) = outcome else { return Ok(()) };
+            let Answer::Range(answer) = response.answer else { return Ok(()) };
+            pages += 1;
+            for kv in &answer.kvs {
+                self.cache.insert(kv.key.clone(), kv.clone());
+            }
+            let Some(last) = answer.kvs.last().filter(|_| answer.more) else { break };
+            keys.key = last.key.successor();
+            revision = revision.or(Some(response.header.revision));
+        }
+        properties::listed_in_pages(pages > 1);
+        Ok(())
+    }
+
+    /// Compacts what was the newest revision the last time, if no other server was faster.
+    async fn compact(&mut self) -> Result<(), HistoryError> {
+        let key = Blob::from(COMPACTION_KEY);
+        let told = self.compaction.revision.map_or("0".to_owned(), |revision| revision.to_string());
+        let compare = Compare {
+            keys: KeyRange::single(key.clone()),
+            operator: Operator::Equal,
+            target: Target::Version(self.compaction.time),
+        };
+        let put = Put { key: key.clone(), value: told.into(), ..Put::default() };
+        let claim =
+            Txn { compare: vec![compare], success: vec![Request::Put(put)], failure: vec![get(&key)] };
+        let outcome = self.paced.perform_anywhere(&Request::Txn(claim)).await?;
+        let Some(Outcome::Ok(response)) = &outcome else { return Ok(()) };
+        let Answer::Txn { succeeded, answers } = &response.answer else { return Ok(()) };
+        let now = response.header.revision;
+        let kept = random::between(0, KEPT_AT_MOST).cast_signed();
+        let before = self.compaction.revision.replace(Revision((now.0 - kept).max(1)));
+        if !succeeded {
+            if let [Answer::Range(answer)] = answers.as_slice() {
+                self.compaction.time = answer.kvs.first().map_or(Version(0), |kv| kv.version);
+            }
+            return Ok(());
+        }
+        self.compaction.time.0 += 1;
+        let Some(revision) = before else { return Ok(()) };
+        let compact = Request::Compact(Compact { revision, physical: false });
+        self.paced.perform_anywhere(&compact).await.map(|_| ())
+    }
+
+    fn put(&mut self, name: &Blob) -> Request {
+        let value = self.paced.worker.unique_value().into();
+        Request::Put(Put { key: name.clone(), value, ..Put::default() })
+    }
+}
+
+fn get(name: &Blob) -> Request {
+    Request::Range(Range { keys: KeyRange::single(name.clone()), ..Range::default() })
+}
+
+fn answer(outcome: Option<&Outcome>) -> Option<&Answer> {
+    outcome?.response().map(|response| &response.answer)
+}
