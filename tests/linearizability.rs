@@ -362,6 +362,27 @@ fn a_refusal_speaks_for_another_explanation() {
     assert_eq!(linearizable::check(&generated.histories()).verdict, Verdict::Holds);
 }
 
+/// Somebody compacted to a revision that nobody saw: a lease's end may have made it. Without a lease nothing can.
+#[test]
+fn a_compaction_may_reach_what_nobody_saw() {
+    let refused = |lease: i64| {
+        let mut generated = sequence();
+        generated.operations.truncate(4);
+        generated.revision = 3;
+        let (mod_revision, create_revision) = (Revision(3), Revision(2));
+        let kv =
+            KeyValue { mod_revision, create_revision, ..range(&mut sequence().operations, 3).kvs[0].clone() };
+        generated.pairs = vec![KeyValue { lease: LeaseId(lease), ..kv }];
+        generated.operations.drain(..3);
+        let read = Range { keys: KeyRange::everything(), revision: Some(Revision(3)), ..Range::default() };
+        generated.operations[0].request = Request::Range(read);
+        refuse(&mut generated.operations, 0, "etcdserver: mvcc: required revision has been compacted");
+        linearizable::check(&generated.histories()).verdict
+    };
+    assert!(matches!(refused(7), Verdict::Undecided(_)), "{:?}", refused(7));
+    assert!(matches!(refused(0), Verdict::Broken(_)), "{:?}", refused(0));
+}
+
 /// A search that may do next to nothing calls nothing broken that holds.
 #[test]
 fn a_bound_on_the_search_breaks_nothing() {

@@ -205,7 +205,8 @@ impl Check<'_, '_> {
             Ok(fillers) => fillers,
             Err(judged) => return *judged,
         };
-        if let Some(judged) = self.compactions(&timeline, &fillers) {
+        let unseen = (self.figures.unknown_writes + of_leases).saturating_sub(fillers.len());
+        if let Some(judged) = self.compactions(&timeline, &fillers, unseen) {
             return judged;
         }
         match self.not_judged() {
@@ -255,8 +256,12 @@ impl Check<'_, '_> {
         }
     }
 
-    fn compactions(&self, timeline: &Timeline, fillers: &[(Revision, Filler)]) -> Option<Judged> {
-        let unseen = self.figures.unknown_writes.saturating_sub(fillers.len());
+    fn compactions(
+        &self,
+        timeline: &Timeline,
+        fillers: &[(Revision, Filler)],
+        unseen: usize,
+    ) -> Option<Judged> {
         let without = compaction::check(self.operations, timeline, &[], unseen);
         if let Err(disorder) = without {
             return Some(self.disorder(&disorder));

@@ -91,6 +91,8 @@ pub(super) enum Disorder {
     AboveItself(u32),
     /// The operation saw a compaction of a revision that all recorded writes together don't reach.
     OutOfReach(u32),
+    /// The same of all writes that anybody saw; those that may have happened besides reach it, or do not.
+    Unseen(u32),
 }
 
 /// Looks for disorder. `fillers` are the gaps with the operations that are taken to have filled them; their calls
@@ -117,7 +119,13 @@ pub(super) fn check(
     }
     let mut graph = Graph::new(operations, timeline, fillers);
     graph.thresholds(&said, timeline, unseen)?;
-    graph.cycle().map_or(Ok(()), |cycle| Err(Disorder::Cycle(cycle)))
+    if let Some(cycle) = graph.cycle() {
+        return Err(Disorder::Cycle(cycle));
+    }
+    let is_unseen =
+        |word: &Word| matches!(*word, Word::Compacts(to) | Word::AtLeast(to) if to > timeline.last);
+    let unseen = said.iter().find(|(_, word)| is_unseen(word));
+    unseen.map_or(Ok(()), |(index, _)| Err(Disorder::Unseen(*index)))
 }
 
 /// What must precede what. Nodes are the operations, the revisions, the returns in order of time, and K's steps.

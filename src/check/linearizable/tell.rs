@@ -138,6 +138,11 @@ impl<'h> Check<'h, '_> {
             Disorder::OutOfReach(index) => {
                 ("a revision was compacted that no recorded write reached".to_owned(), vec![*index])
             }
+            Disorder::Unseen(_) => {
+                let reason = "a revision was compacted that only writes of unknown fate or ends of leases \
+                              can have reached";
+                return (Verdict::Undecided(reason.to_owned()), None);
+            }
         };
         let evidence = Evidence {
             summary,
