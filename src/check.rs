@@ -2,6 +2,7 @@
 //! verdicts; it has no runtime, no files, no clock and no SDK, so the same function serves every program.
 
 pub mod assumptions;
+pub mod case;
 pub mod evidence;
 pub mod final_state;
 pub mod judgement;
@@ -13,17 +14,16 @@ pub mod reduce;
 mod reign;
 pub mod watch;
 
-use self::judgement::Judgement;
-use crate::history::reader::History;
+use self::{case::Case, judgement::Judgement};
 
-/// Judges one family of guarantees by everything that these histories recorded of one cluster.
-pub type Family = fn(&[History]) -> Vec<Judgement>;
+/// Judges one family of guarantees by everything that was recorded of one cluster.
+pub type Family = fn(&Case<'_>) -> Vec<Judgement>;
 
 /// All families, in the order in which their verdicts are shown.
 pub const FAMILIES: &[Family] =
     &[linearizable::judge, members::judge, watch::judge, leases::judge, locks::judge];
 
-/// Judges all guarantees by everything that these histories recorded of one cluster.
-pub fn all(histories: &[History]) -> Vec<Judgement> {
-    FAMILIES.iter().flat_map(|family| family(histories)).collect()
+/// Judges all guarantees.
+pub fn all(case: &Case<'_>) -> Vec<Judgement> {
+    FAMILIES.iter().flat_map(|family| family(case)).collect()
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use etcd_antithesis::{
     check::{
         self, assumptions,
+        case::Case,
         final_state::{self, Contents},
     },
     history::reader::Operation,
@@ -39,7 +40,9 @@ fn no_guarantee_is_broken() {
     for (seed, generated) in honest() {
         let histories = generated.histories();
         assert_eq!(assumptions::violations(&histories), Vec::<String>::new(), "seed {seed}");
-        for judgement in check::all(&histories) {
+        // Together, and each family by itself.
+        let cases = [Case::new(&histories), Case::of_one(&histories)];
+        for judgement in cases.iter().flat_map(check::all) {
             undecided += usize::from(matches!(judgement.verdict, Verdict::Undecided(_)));
             let is_broken = matches!(judgement.verdict, Verdict::Broken(_));
             assert!(!is_broken, "seed {seed}\n{}\n{:?}", generated.shown(), judgement.verdict);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use etcd_antithesis::{
-    check::{self, assumptions, judgement::Judgement},
+    check::{self, assumptions, case::Case, judgement::Judgement},
     history::reader,
     verdict::Verdict,
 };
@@ -63,7 +63,7 @@ fn fixtures() -> Vec<(PathBuf, About)> {
 fn judged(folder: &Path) -> (Vec<Judgement>, Vec<String>, Vec<String>) {
     let histories = reader::read_folder(folder).unwrap();
     assert_eq!(assumptions::violations(&histories), Vec::<String>::new(), "{}", folder.display());
-    let judgements = check::all(&histories);
+    let judgements = check::all(&Case::new(&histories));
     let names = |is: fn(&Verdict) -> bool| {
         let such = judgements.iter().filter(|judgement| is(&judgement.verdict));
         let mut names: Vec<_> = such.map(|judgement| judgement.guarantee.name()).collect();

@@ -12,6 +12,7 @@ mod histories;
 use etcd_antithesis::{
     check::{
         FAMILIES, Family,
+        case::Case,
         evidence::Evidence,
         judgement::{Guarantee, Judgement},
         linearizable,
@@ -31,7 +32,7 @@ use histories::{
 use rand::{SeedableRng, rngs::StdRng};
 
 fn broken(family: Family, histories: &[History]) -> Vec<Judgement> {
-    let judgements = family(histories).into_iter();
+    let judgements = family(&Case::of_one(histories)).into_iter();
     judgements.filter(|judgement| matches!(judgement.verdict, Verdict::Broken(_))).collect()
 }
 

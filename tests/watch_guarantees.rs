@@ -8,7 +8,7 @@ mod watched;
 use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_antithesis::{
-    check::{judgement::Guarantee, watch},
+    check::{case::Case, judgement::Guarantee, watch},
     verdict::Verdict,
 };
 use histories::{Generated, Shape, generate, mutate::mutate_watches};
@@ -29,7 +29,7 @@ fn case(seed: u64) -> Generated {
 const COMPLETE: [&str; 4] = ["watch-atomic", "watch-reliable", "watch-resumable", "watch-bookmarkable"];
 
 fn judged(generated: &Generated) -> BTreeSet<String> {
-    let judgements = watch::judge(&generated.histories()).into_iter();
+    let judgements = watch::judge(&Case::of_one(&generated.histories())).into_iter();
     // The agreement with the operations is linearizability's, which is stated naively elsewhere.
     let stated = judgements.filter(|judgement| judgement.guarantee != Guarantee::WatchAgreement);
     let broken = stated.filter(|judgement| matches!(judgement.verdict, Verdict::Broken(_)));

@@ -13,14 +13,19 @@ mod facts;
 mod late;
 
 use self::facts::Facts;
-use super::{judgement::Judgement, reign::Reign};
+use super::{case::Case, judgement::Judgement, linearizable::terms::Terms, reign::Reign};
 use crate::history::reader::History;
 
 /// Judges all guarantees about leases.
-pub fn judge(histories: &[History]) -> Vec<Judgement> {
-    let (facts, reign) = (Facts::new(histories), Reign::new(histories));
-    let mut judgements = early::judge(histories, &facts, &reign);
-    judgements.push(late::judge(histories, &facts));
+pub fn judge(case: &Case<'_>) -> Vec<Judgement> {
+    let (facts, reign) = (Facts::new(case.histories), Reign::new(case.histories));
+    let mut judgements = early::judge(case, &facts, &reign);
+    judgements.push(late::judge(case.histories, &facts));
     judgements.push(answers::judge(&facts, &reign));
     judgements
+}
+
+/// What an explanation of the operations has to keep so that no lease ends early or in pieces.
+pub(super) fn terms(histories: &[History]) -> Terms {
+    early::terms(histories, &Facts::new(histories), &Reign::new(histories))
 }

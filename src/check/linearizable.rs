@@ -44,6 +44,7 @@ use self::{
     unknown::Candidates,
 };
 use super::{
+    case::Case,
     evidence::Evidence,
     judgement::{Guarantee, Judgement},
 };
@@ -92,11 +93,20 @@ pub struct Figures {
     pub backjumps: u64,
 }
 
-/// Judges everything that these histories recorded of one cluster, as one guarantee.
-pub fn judge(histories: &[History]) -> Vec<Judgement> {
-    let Linearizability { verdict, evidence, figures } = check(histories);
-    let looked_at = figures.operations as u64;
-    vec![Judgement { guarantee: Guarantee::Linearizable, verdict, evidence, looked_at }]
+/// Judges everything that was recorded, as one guarantee. What explains more than the operations explains them too.
+pub fn judge(case: &Case<'_>) -> Vec<Judgement> {
+    let looked_at = case.histories.iter().map(|history| history.operations.len() as u64).sum();
+    let judged = |verdict, evidence| {
+        vec![Judgement { guarantee: Guarantee::Linearizable, verdict, evidence, looked_at }]
+    };
+    if case.is_explained() {
+        return judged(Verdict::Holds, None);
+    }
+    let alone = case.alone();
+    if matches!(alone.verdict, Verdict::Undecided(_)) && case.with_watches().verdict == Verdict::Holds {
+        return judged(Verdict::Holds, None);
+    }
+    judged(alone.verdict.clone(), alone.evidence.clone())
 }
 
 /// Judges everything that these histories recorded of one cluster.
@@ -138,7 +148,8 @@ pub(super) fn explain(
     explain_told(histories, terms, &Told::default(), steps_at_most)
 }
 
-fn explain_told(
+/// Both.
+pub(super) fn explain_told(
     histories: &[History],
     terms: &Terms,
     told: &Told<'_>,

@@ -13,6 +13,7 @@
 //! - an observer is told of leaders in the order of their revisions.
 
 use super::{
+    case::Case,
     evidence::{self, Described, Evidence},
     judgement::{Guarantee, Judgement},
     linearizable::{
@@ -32,7 +33,26 @@ use crate::{
 };
 
 /// Judges all guarantees about locks and elections.
-pub fn judge(histories: &[History]) -> Vec<Judgement> {
+pub fn judge(case: &Case<'_>) -> Vec<Judgement> {
+    let told: Vec<Told<'_>> = case.histories.iter().flat_map(told).collect();
+    let (of_locks, of_elections) = said(case.histories, &told);
+    vec![
+        searched(case, Guarantee::LockOneHolder, of_locks),
+        searched(case, Guarantee::ElectionOneLeader, of_elections),
+        in_order(&told),
+    ]
+}
+
+/// Everything that answers and messages about locks and elections say of keys.
+pub(super) fn claims(histories: &[History]) -> Vec<Claim> {
+    let told: Vec<Told<'_>> = histories.iter().flat_map(told).collect();
+    let (mut claims, of_elections) = said(histories, &told);
+    claims.extend(of_elections);
+    claims
+}
+
+/// The same, of locks and of elections apart.
+fn said(histories: &[History], told: &[Told<'_>]) -> (Vec<Claim>, Vec<Claim>) {
     let (mut of_locks, mut of_elections) = (vec![], vec![]);
     let later = Later::new(histories);
     for history in histories {
@@ -42,26 +62,19 @@ pub fn judge(histories: &[History]) -> Vec<Judgement> {
             of_elections.extend(said_of_election(operation, &later, &by));
         }
     }
-    let told: Vec<Told<'_>> = histories.iter().flat_map(told).collect();
-    for leader in &told {
-        of_elections.extend(leader.claims());
-    }
-    vec![
-        searched(histories, Guarantee::LockOneHolder, of_locks),
-        searched(histories, Guarantee::ElectionOneLeader, of_elections),
-        in_order(&told),
-    ]
+    of_elections.extend(told.iter().flat_map(Told::claims));
+    (of_locks, of_elections)
 }
 
 /// Whether some order of all writes makes claims true.
-fn searched(histories: &[History], guarantee: Guarantee, claims: Vec<Claim>) -> Judgement {
+fn searched(case: &Case<'_>, guarantee: Guarantee, claims: Vec<Claim>) -> Judgement {
     let looked_at = claims.len() as u64;
-    if claims.is_empty() {
-        return Judgement::new(guarantee, None, 0);
+    if claims.is_empty() || case.is_explained() {
+        return Judgement::new(guarantee, None, looked_at);
     }
-    let found = linearizable::explain(histories, &Terms::claiming(claims), STEPS_AT_MOST).0;
+    let found = linearizable::explain(case.histories, &Terms::claiming(claims), STEPS_AT_MOST).0;
     let (verdict, evidence) = match found.verdict {
-        Verdict::Broken(_) if linearizable::check(histories).verdict != Verdict::Holds => {
+        Verdict::Broken(_) if case.alone().verdict != Verdict::Holds => {
             let reason =
                 "the recorded operations are not linearizable even without what was said of keys here";
             (Verdict::Undecided(reason.to_owned()), None)

@@ -9,6 +9,7 @@ mod sights;
 
 use self::{hashes::Hashes, sights::Sights};
 use super::{
+    case::Case,
     evidence::{self, Evidence},
     judgement::{Guarantee, Judgement},
 };
@@ -19,7 +20,8 @@ use crate::{
 };
 
 /// Judges members beside each other, and each by itself.
-pub fn judge(histories: &[History]) -> Vec<Judgement> {
+pub fn judge(case: &Case<'_>) -> Vec<Judgement> {
+    let histories = case.histories;
     let sights = Sights::new(histories);
     vec![agree(histories, &sights), connections::judge(histories, &sights)]
 }

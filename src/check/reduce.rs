@@ -20,6 +20,7 @@ use serde::Serialize;
 use self::selection::{Left, Selection};
 use super::{
     Family,
+    case::Case,
     evidence::{self, Described, Evidence},
     judgement::{Guarantee, Judgement},
 };
@@ -87,7 +88,7 @@ pub fn reduce_within(
 }
 
 fn judgement(histories: &[History], family: Family, guarantee: Guarantee) -> Option<Judgement> {
-    family(histories).into_iter().find(|judgement| judgement.guarantee == guarantee)
+    family(&Case::of_one(histories)).into_iter().find(|judgement| judgement.guarantee == guarantee)
 }
 
 struct Work<'h> {

@@ -31,40 +31,57 @@ use self::{
     view::{Place, Told, View, Watch},
 };
 use super::{
+    case::Case,
     evidence::{self, Evidence},
     judgement::{Guarantee, Judgement},
+    linearizable,
 };
 use crate::{
     history::reader::History,
     types::{Blob, Revision},
 };
 
-/// Judges all watches of these histories.
-pub fn judge(histories: &[History]) -> Vec<Judgement> {
+/// What watches were told, seen from three sides.
+pub(super) struct Watches<'h> {
+    view: View<'h>,
+    log: Log<'h>,
+    /// As something that an explanation of the operations has to keep.
+    pub(super) told: linearizable::told::Told<'h>,
+}
+
+/// Gathers it.
+pub(super) fn watches(histories: &[History]) -> Watches<'_> {
     let view = View::new(histories);
     let log = Log::new(histories, &view);
-    let gaps = complete::gaps(&view, &log);
-    let figures = Figures::of(&view, &log);
+    let told = agreement::told(&view, &log);
+    Watches { view, log, told }
+}
+
+/// Judges all watches.
+pub fn judge(case: &Case<'_>) -> Vec<Judgement> {
+    let (histories, Watches { view, log, .. }) = (case.histories, case.watches());
+    let gaps = complete::gaps(view, log);
+    let figures = Figures::of(view, log);
     let mut judgements: Vec<Judgement> = [
-        (Guarantee::WatchOrdered, order::ordered(&view), figures.events),
-        (Guarantee::WatchUnique, order::unique(&view), figures.events),
-        (Guarantee::WatchAtomic, order::atomic(&view).or(gaps.of_revision), figures.events),
+        (Guarantee::WatchOrdered, order::ordered(view), figures.events),
+        (Guarantee::WatchUnique, order::unique(view), figures.events),
+        (Guarantee::WatchAtomic, order::atomic(view).or(gaps.of_revision), figures.events),
         (Guarantee::WatchReliable, gaps.between, figures.events),
         (Guarantee::WatchResumable, gaps.from_start, figures.started),
-        (Guarantee::WatchBookmarkable, complete::late(&view).or(gaps.before_progress), figures.progress),
-        (Guarantee::WatchWanted, asked::wanted(&view), figures.events),
-        (Guarantee::WatchStarted, asked::started(&view), figures.started),
-        (Guarantee::WatchCaused, asked::caused(&view, &log), figures.events),
-        (Guarantee::WatchPrevious, previous::right(&view, &log), figures.previous),
-        (Guarantee::WatchLife, life::right(&view), figures.watches),
-        (Guarantee::WatchSame, same::same(&view, &log), figures.told_twice),
+        (Guarantee::WatchBookmarkable, complete::late(view).or(gaps.before_progress), figures.progress),
+        (Guarantee::WatchWanted, asked::wanted(view), figures.events),
+        (Guarantee::WatchStarted, asked::started(view), figures.started),
+        (Guarantee::WatchCaused, asked::caused(view, log), figures.events),
+        (Guarantee::WatchPrevious, previous::right(view, log), figures.previous),
+        (Guarantee::WatchLife, life::right(view), figures.watches),
+        (Guarantee::WatchSame, same::same(view, log), figures.told_twice),
     ]
     .into_iter()
     .map(|(guarantee, finding, looked_at)| {
         Judgement::new(guarantee, finding.map(|finding| finding.evidence(histories)), looked_at as u64)
     })
     .collect();
-    let agreement = agreement::judge(histories, &view, &log, &judgements);
+    let agreement = agreement::judge(case, &judgements);
     judgements.push(agreement);
     judgements
 }

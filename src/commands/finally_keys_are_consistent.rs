@@ -13,6 +13,7 @@ use super::{
 use crate::{
     check::{
         self,
+        case::Case,
         final_state::{self, Contents},
     },
     exit::ExitStatus,
@@ -51,7 +52,8 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
 
 /// The reads of this very command are part of it.
 fn check_histories(session: &Session, evidence: &mut Vec<String>) -> Result<(), SessionError> {
-    for judgement in check::all(&reader::read_folder(session.folder())?) {
+    let histories = reader::read_folder(session.folder())?;
+    for judgement in check::all(&Case::new(&histories)) {
         let message = judgement.guarantee.message();
         println!("{message}: looked at {}", judgement.looked_at);
         properties::judged(&judgement);

@@ -14,6 +14,7 @@ use self::sets::{CheckError, Set};
 use crate::{
     check::{
         self, Family, assumptions,
+        case::Case,
         judgement::{Guarantee, Judgement},
         reduce,
     },
@@ -80,9 +81,9 @@ fn judge(set: &Set, options: &Options, tell: impl Fn(&str)) -> Result<Judged, Ch
     tell("checking");
     let start = Instant::now();
     let malformed = assumptions::violations(&histories);
+    let case = Case::new(&histories);
     let families: &[Family] = if malformed.is_empty() { check::FAMILIES } else { &[] };
-    let judged_by =
-        |family: &Family| family(&histories).into_iter().map(|of| (*family, of)).collect::<Vec<_>>();
+    let judged_by = |family: &Family| family(&case).into_iter().map(|of| (*family, of)).collect::<Vec<_>>();
     let mut judged: Vec<(Family, Judgement)> = families.iter().flat_map(judged_by).collect();
     judged.retain(|(_, of)| options.guarantees.is_empty() || options.guarantees.contains(&of.guarantee));
     let check_ms = milliseconds(start);

@@ -12,6 +12,7 @@ use std::{collections::HashSet, time::Duration};
 use super::facts::{Facts, Lease, Told, after};
 use crate::{
     check::{
+        case::Case,
         evidence::{self, Evidence},
         judgement::{Guarantee, Judgement},
         linearizable::{
@@ -34,7 +35,8 @@ use crate::{
 const TOLERANCE: Duration = Duration::from_millis(100);
 
 /// Judges both guarantees.
-pub(super) fn judge(histories: &[History], facts: &Facts<'_>, reign: &Reign<'_>) -> Vec<Judgement> {
+pub(super) fn judge(case: &Case<'_>, facts: &Facts<'_>, reign: &Reign<'_>) -> Vec<Judgement> {
+    let histories = case.histories;
     let looked_at = facts.leases.len() as u64;
     let judged = |early: (Verdict, Option<Evidence>), pieces: (Verdict, Option<Evidence>)| {
         let of = |guarantee, (verdict, evidence)| Judgement { guarantee, verdict, evidence, looked_at };
@@ -47,8 +49,9 @@ pub(super) fn judge(histories: &[History], facts: &Facts<'_>, reign: &Reign<'_>)
     }
     let told = facts.leases.iter().find_map(|(id, lease)| told_early(*id, lease, reign));
     let survived = survivor(histories, facts);
-    let ends = Ends::new(histories, facts, reign);
-    let (early, pieces) = match ends.search() {
+    let ends = || Ends { histories, facts, reign, terms: terms(histories, facts, reign) };
+    let searched = if case.is_explained() { Searched::Fine } else { ends().search() };
+    let (early, pieces) = match searched {
         Searched::Fine => (holds(), holds()),
         Searched::Early(evidence) => (broken(*evidence), holds()),
         Searched::Pieces(evidence) => {
@@ -78,15 +81,14 @@ struct Ends<'h, 'f> {
     terms: Terms,
 }
 
-impl<'h, 'f> Ends<'h, 'f> {
-    fn new(histories: &'h [History], facts: &'f Facts<'h>, reign: &'f Reign<'h>) -> Self {
-        let earliest = facts.leases.iter();
-        let earliest =
-            earliest.filter_map(|(id, lease)| Some((*id, earliest_end(lease, reign)?.0))).collect();
-        let terms = Terms { earliest, ..Terms::claiming(of_watches(histories)) };
-        Self { histories, facts, reign, terms }
-    }
+/// When leases may end, and what watches tell of their keys.
+pub(super) fn terms(histories: &[History], facts: &Facts<'_>, reign: &Reign<'_>) -> Terms {
+    let earliest = facts.leases.iter();
+    let earliest = earliest.filter_map(|(id, lease)| Some((*id, earliest_end(lease, reign)?.0))).collect();
+    Terms { earliest, ..Terms::claiming(of_watches(histories)) }
+}
 
+impl Ends<'_, '_> {
     /// With all terms, then without one after the other.
     fn search(&self) -> Searched {
         let explain = |terms: &Terms| linearizable::explain(self.histories, terms, STEPS_AT_MOST);

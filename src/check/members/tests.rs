@@ -105,7 +105,7 @@ fn honest() -> Vec<Operation> {
 
 /// The guarantees that are broken, by their names.
 fn broken(operations: Vec<Operation>) -> Vec<String> {
-    let judgements = judge(&histories(operations));
+    let judgements = judge(&Case::of_one(&histories(operations)));
     let broken = judgements.into_iter().filter(|judgement| matches!(judgement.verdict, Verdict::Broken(_)));
     broken.map(|judgement| judgement.guarantee.name()).collect()
 }
@@ -120,7 +120,7 @@ fn with(planted: Operation) -> Vec<Operation> {
 
 #[test]
 fn honest_members_hold_and_are_compared() {
-    for judgement in judge(&histories(honest())) {
+    for judgement in judge(&Case::of_one(&histories(honest()))) {
         assert_eq!(judgement.verdict, Verdict::Holds, "{judgement:?}");
         assert!(judgement.looked_at > 2, "{judgement:?}");
     }
@@ -181,7 +181,7 @@ fn answers_that_overlap_prove_nothing() {
 #[test]
 fn hashes_of_what_may_be_nothing_are_undecided() {
     let hashes = |compaction| vec![hash(1, 1, 9, 9, 0xa, compaction), hash(2, 2, 9, 9, 0xb, compaction)];
-    let verdict = |operations| judge(&histories(operations)).remove(0).verdict;
+    let verdict = |operations| judge(&Case::of_one(&histories(operations))).remove(0).verdict;
     assert!(matches!(verdict(hashes(5)), Verdict::Undecided(reason) if reason.contains("differ; but")));
     assert!(matches!(verdict(hashes(-1)), Verdict::Broken(_)));
     let with_key = [hashes(5), vec![read(3, 1, 10, &[pair("k1", 4, 4, 1)])]].concat();
@@ -196,7 +196,7 @@ fn the_evidence_says_who_differs_where() {
     let lost = read(9, 3, 7, &[]);
     let absent = absent(14, 3, 7);
     let operations = [with(lost), vec![absent]].concat();
-    let evidence = judge(&histories(operations)).remove(0).evidence.unwrap();
+    let evidence = judge(&Case::of_one(&histories(operations))).remove(0).evidence.unwrap();
     assert_eq!(evidence.summary, "etcd2 and etcd3 differ at revision 7 at the latest, in k1");
     assert_eq!((evidence.key, evidence.revision), (Some("k1".into()), Some(Revision(7))));
     let named: Vec<&str> = evidence.operations.iter().map(|it| it.operation.as_str()).collect();

@@ -14,20 +14,17 @@ use super::{
 };
 use crate::{
     check::{
+        case::Case,
         judgement::{Guarantee, Judgement},
-        linearizable::{
-            self, STEPS_AT_MOST,
-            told::{self, Told},
-        },
+        linearizable::told::{self, Told},
     },
-    history::reader::History,
     types::{Blob, Revision},
     verdict::Verdict,
 };
 
 /// Judges it, after all that concerns watches alone.
-pub(super) fn judge(histories: &[History], view: &View<'_>, log: &Log<'_>, alone: &[Judgement]) -> Judgement {
-    let told = told(view, log);
+pub(super) fn judge(case: &Case<'_>, alone: &[Judgement]) -> Judgement {
+    let told = &case.watches().told;
     let looked_at = told.changes.len() as u64;
     let judged =
         |verdict, evidence| Judgement { guarantee: Guarantee::WatchAgreement, verdict, evidence, looked_at };
@@ -38,17 +35,19 @@ pub(super) fn judge(histories: &[History], view: &View<'_>, log: &Log<'_>, alone
         let reason = format!("watches are no witnesses, since they break: {}", broken.guarantee.message());
         return judged(Verdict::Undecided(reason), None);
     }
-    let together = linearizable::check_told(histories, &told, STEPS_AT_MOST);
-    if matches!(together.verdict, Verdict::Broken(_))
-        && matches!(linearizable::check(histories).verdict, Verdict::Broken(_))
-    {
+    if case.is_explained() {
+        return judged(Verdict::Holds, None);
+    }
+    let together = case.with_watches();
+    if matches!(together.verdict, Verdict::Broken(_)) && matches!(case.alone().verdict, Verdict::Broken(_)) {
         let reason = "the operations contradict each other already".to_owned();
         return judged(Verdict::Undecided(reason), None);
     }
-    judged(together.verdict, together.evidence)
+    judged(together.verdict.clone(), together.evidence.clone())
 }
 
-fn told<'h>(view: &View<'h>, log: &Log<'h>) -> Told<'h> {
+/// What an explanation of the operations has to keep.
+pub(super) fn told<'h>(view: &View<'h>, log: &Log<'h>) -> Told<'h> {
     let changes = log.changes().filter_map(|change| {
         let Witness::Watch(watch, number) = change.first()?.witness else { return None };
         let of = view.watches[watch as usize].of;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::judge;
 use crate::{
-    check::judgement::Guarantee,
+    check::{case::Case, judgement::Guarantee},
     history::{
         reader::{History, Message, Operation, Stream},
         record::Preamble,
@@ -161,7 +161,7 @@ fn history(operations: Vec<Operation>, streams: Vec<Vec<(Monotonic, Message)>>) 
 
 /// The guarantees that a history breaks, each with its evidence.
 fn broken(history: History) -> Vec<(Guarantee, Vec<String>)> {
-    let judgements = judge(&[history]).into_iter();
+    let judgements = judge(&Case::of_one(&[history])).into_iter();
     judgements
         .filter_map(|judgement| match judgement.verdict {
             Verdict::Broken(sentences) => Some((judgement.guarantee, sentences)),

@@ -48,7 +48,7 @@ fn judged(operations: Vec<Operation>, streams: Vec<Vec<(Monotonic, Message)>>) -
     let histories = [history(operations, streams)];
     let alone = linearizable::check(&histories);
     assert_eq!(alone.verdict, Verdict::Holds, "{alone:?}");
-    let mut judgements = judge(&histories);
+    let mut judgements = judge(&Case::of_one(&histories));
     let together = judgements.pop().unwrap();
     assert!(judgements.iter().all(|judgement| judgement.verdict == Verdict::Holds), "{judgements:#?}");
     assert_eq!(together.guarantee, Guarantee::WatchAgreement);
@@ -69,7 +69,7 @@ fn honest_watches_agree_with_operations() {
         let revisions: Vec<i64> = (2..8).filter(|revision| missing >> (revision - 2) & 1 == 1).collect();
         let operations = without_answers(&revisions);
         let histories = [history(operations, streams())];
-        let judgement = judge(&histories).pop().unwrap();
+        let judgement = judge(&Case::of_one(&histories)).pop().unwrap();
         // Without its first write, nothing shows that the store was new.
         let is_new = !revisions.contains(&2);
         assert!(judgement.verdict == Verdict::Holds || !is_new, "{revisions:?}: {judgement:#?}");
@@ -143,7 +143,8 @@ fn events_without_writes_are_found() {
 /// other.
 #[test]
 fn liars_are_no_witnesses() {
-    let last = |operations, streams| judge(&[history(operations, streams)]).pop().unwrap().verdict;
+    let last =
+        |operations, streams| judge(&Case::of_one(&[history(operations, streams)])).pop().unwrap().verdict;
     let lies = changed(|messages| messages.push(came(8, 7, told(&[7]))));
     assert!(
         matches!(last(everything_done(), lies), Verdict::Undecided(reason) if reason.contains("no witnesses"))
