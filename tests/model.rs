@@ -117,8 +117,13 @@ impl SideBySide {
     }
 
     async fn step(&mut self) {
+        let mut request = self.requests.next(&self.naive);
+        if let Request::Lease(LeaseRequest::Grant { ttl, .. }) = &mut request {
+            // Generated leases end at any time; here none may while the test runs.
+            *ttl = 3600;
+        }
         // The model borrows from requests.
-        let request: &'static Request = Box::leak(Box::new(self.requests.next(&self.naive)));
+        let request: &'static Request = Box::leak(Box::new(request));
         let outcome = self.client.perform(request).await.0;
         self.log.push(format!("{request:?}\n  → {outcome:?}"));
         match outcome {

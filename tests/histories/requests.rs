@@ -97,7 +97,7 @@ impl Requests {
         if is_open == self.percent(90) {
             LeaseRequest::Revoke { lease }
         } else {
-            LeaseRequest::Grant { lease, ttl: 3600 }
+            LeaseRequest::Grant { lease, ttl: 0 }
         }
     }
 
