@@ -3,8 +3,9 @@
 //! weather, not a failure.
 
 mod anytime_check_members;
+mod collect;
 mod eventually_cluster_recovers;
-mod finally_keys_are_consistent;
+mod finally_check_history;
 mod first_record_baseline;
 mod parallel_driver_generate_traffic;
 mod parallel_driver_kubernetes;
@@ -14,6 +15,7 @@ mod parallel_driver_transactions;
 mod parallel_driver_watches;
 mod serial_driver_compact_and_defragment;
 mod serial_driver_delete_keys;
+mod singleton_driver_mixed_traffic;
 mod whole_store;
 
 use std::{future::Future, path::Path, pin::Pin, sync::Arc};
@@ -50,9 +52,10 @@ commands! {
     parallel_driver_locks,
     serial_driver_compact_and_defragment,
     serial_driver_delete_keys,
+    singleton_driver_mixed_traffic,
     anytime_check_members,
     eventually_cluster_recovers,
-    finally_keys_are_consistent,
+    finally_check_history,
 }
 
 /// The command that a program called by this path is, if it is one.

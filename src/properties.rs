@@ -56,6 +56,8 @@ const OF_FEW_DRAWS: &[&str] = &[
     "A change guarded by a revision succeeds",
     "A change guarded by a revision loses against another",
     "Objects are listed in several pages at one revision",
+    "A cache that a watch keeps from its list on is what a list at its revision says",
+    "Caches that watches keep are compared with lists",
     "Compactions succeed",
     "A read before the compaction is refused",
     "Members are defragmented",
@@ -370,6 +372,10 @@ macro_rules! judged {
 for_each_guarantee!(judged);
 
 always! {
+    /// A list, and all events from its revision on, give what a later list gives.
+    cache_is_right, "A cache that a watch keeps from its list on is what a list at its revision says"
+}
+always! {
     /// After a delete was answered, none of its keys is read.
     deleted_keys_are_gone, "Deleted keys are gone"
 }
@@ -400,6 +406,14 @@ always! {
 always! {
     /// A write through any member is read through every other.
     every_member_takes_writes, "Every recovered member takes a write that every other one reads"
+}
+always! {
+    /// A watch on any member tells of what is written through every member.
+    every_member_tells_watches, "A watch on every recovered member tells of fresh writes"
+}
+always! {
+    /// Leases are granted, kept alive and revoked through any member.
+    every_member_serves_leases, "Every recovered member grants, keeps alive and revokes leases"
 }
 always! {
     /// No alarm stands.
@@ -536,6 +550,10 @@ sometimes! {
 sometimes! {
     /// A list took more than a page, all at one revision.
     listed_in_pages, "Objects are listed in several pages at one revision"
+}
+sometimes! {
+    /// A cache with objects in it was held against a list.
+    cache_compared, "Caches that watches keep are compared with lists"
 }
 sometimes! {
     /// A compaction was acknowledged.

@@ -3,6 +3,7 @@
 
 pub mod contend;
 pub mod deletes;
+pub mod follow;
 pub mod generate;
 pub mod keys;
 pub mod known;
@@ -10,6 +11,7 @@ pub mod kubernetes;
 pub mod leases;
 pub mod locks;
 pub mod maintenance;
+pub mod mixed;
 pub mod paced;
 pub mod requests;
 pub mod session;

@@ -1,19 +1,23 @@
-//! Once faults are off: within a bound, the cluster must be healthy, take writes through every member that every
-//! other reads, and hold the same contents everywhere. Runs alone; polls, and never just sleeps.
+//! Once faults are off: within a bound, the cluster must be healthy and complete, take writes through every member
+//! that every other reads and tells its watches of, serve leases, and hold the same contents everywhere. Runs alone;
+//! polls, and never just sleeps.
+
+mod services;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::verdict;
+use super::{collect, verdict};
 use crate::{
-    client::{CallError, Client},
+    client::Client,
     exit::ExitStatus,
     health,
-    operation::{Answer, KeyRange, Outcome, Put, Range, Request},
+    history::HistoryError,
+    operation::{Answer, KeyRange, KeyValue, Outcome, Put, Range, Request},
     properties,
-    proto::etcdserverpb::HashKvResponse,
+    proto::etcdserverpb::Member,
     random,
     traffic::session::{Session, SessionError, Worker},
     types::{Blob, Revision},
@@ -31,13 +35,17 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
     let mut evidence = becomes_healthy(&clients, until).await;
     properties::cluster_recovers(&evidence);
     if evidence.is_empty() {
-        let (unread, revision) = each_takes_a_write(&mut session.worker(DEADLINE)?, until).await?;
+        let mut asker = Asker { worker: session.worker(DEADLINE)?, until };
+        let Seen { unread, untold, revision } = asker.each_takes_a_write().await?;
         properties::every_member_takes_writes(&unread);
-        let differing = agree(&clients, revision, until).await;
+        properties::every_member_tells_watches(&untold);
+        let leaseless = asker.each_serves_leases().await?;
+        properties::every_member_serves_leases(&leaseless);
+        let differing = agree(&mut asker.worker, revision, until).await?;
         properties::members_agree(&differing);
         let alarms = health::alarms(&clients).await;
         properties::no_alarm_stands(&alarms);
-        evidence = [unread, differing, alarms].concat();
+        evidence = [unread, untold, leaseless, differing, alarms].concat();
         println!("{} members recovered and were compared at revision {revision}", clients.len());
     }
     Ok(verdict(&evidence))
@@ -45,104 +53,133 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
 
 async fn becomes_healthy(clients: &[Client], until: Instant) -> Vec<String> {
     loop {
-        match health::check(clients).await {
-            Ok(_) => return vec![],
-            Err(problems) if Instant::now() >= until => return problems,
-            Err(_) => tokio::time::sleep(BETWEEN_TRIES).await,
-        }
-    }
-}
-
-/// One write through each member, read through each other. Returns what was not, and the last write's revision.
-async fn each_takes_a_write(
-    worker: &mut Worker,
-    until: Instant,
-) -> Result<(Vec<String>, Revision), SessionError> {
-    let members = worker.session().clients().len();
-    let (mut evidence, mut newest) = (vec![], Revision(0));
-    for writer in 0..members {
-        let key = Blob::from(format!("recovered/{}", random::alphanumeric(16)));
-        let value = Blob::from(worker.unique_value());
-        let put = Request::Put(Put { key: key.clone(), value: value.clone(), ..Put::default() });
-        let name = worker.session().clients()[writer].endpoint().name.clone();
-        match ask(worker, writer, &put, until).await? {
-            Outcome::Ok(response) => newest = newest.max(response.header.revision),
-            Outcome::DidNotHappen(failure) | Outcome::Unknown(failure) => {
-                evidence.push(format!("{name}: takes no write: {}", failure.message));
-                continue;
-            }
-        }
-        for reader in (0..members).filter(|reader| *reader != writer) {
-            let get = Request::Range(Range { keys: KeyRange::single(key.clone()), ..Range::default() });
-            let outcome = ask(worker, reader, &get, until).await?;
-            let seen = match outcome.response().map(|response| &response.answer) {
-                Some(Answer::Range(answer)) => answer.kvs.first().map(|kv| &kv.value),
-                _ => None,
-            };
-            if seen != Some(&value) {
-                let reader = &worker.session().clients()[reader].endpoint().name;
-                evidence.push(format!("{reader}: reads {seen:?} where {value} was written through {name}"));
-            }
-        }
-    }
-    Ok((evidence, newest))
-}
-
-/// Asks until there is an answer or the time is over. A put asked again writes the same value again.
-async fn ask(
-    worker: &mut Worker,
-    member: usize,
-    request: &Request,
-    until: Instant,
-) -> Result<Outcome, SessionError> {
-    loop {
-        let outcome = worker.perform(member, request).await?;
-        if outcome.response().is_some() || Instant::now() >= until {
-            return Ok(outcome);
+        let problems = match health::check(clients).await {
+            Ok(_) => incomplete(clients).await,
+            Err(problems) => problems,
+        };
+        if problems.is_empty() || Instant::now() >= until {
+            return problems;
         }
         tokio::time::sleep(BETWEEN_TRIES).await;
     }
 }
 
-/// Hashes at one revision, which every member has reached, must be equal where the compact revisions are.
-async fn agree(clients: &[Client], revision: Revision, until: Instant) -> Vec<String> {
-    loop {
-        let hashes = health::on_each(clients, |client| async move { client.hash_kv(revision).await }).await;
-        let problems = differences(clients, &hashes);
-        match problems {
-            Ok(evidence) => {
-                properties::hashes_compared(true);
-                return evidence;
+/// Members that some member knows of and that are not what all are to be: started, and voting.
+async fn incomplete(clients: &[Client]) -> Vec<String> {
+    let lists = health::on_each(clients, |client| async move { client.member_list(true).await }).await;
+    let mut problems = vec![];
+    for (client, list) in clients.iter().zip(lists) {
+        let name = &client.endpoint().name;
+        match list {
+            Err(error) => problems.push(format!("{name}: no list of members: {error}")),
+            Ok(list) => {
+                let left_over = list.members.iter().filter_map(left_over);
+                problems.extend(left_over.map(|words| format!("{name}: knows a member that {words}")));
             }
-            Err(problems) if Instant::now() >= until => return problems,
-            Err(_) => tokio::time::sleep(BETWEEN_TRIES).await,
         }
+    }
+    problems
+}
+
+fn left_over(member: &Member) -> Option<String> {
+    let id = member.id;
+    match (member.name.is_empty(), member.is_learner) {
+        (true, _) => Some(format!("has not started: {id:x}, to be at {}", member.peer_ur_ls.join(", "))),
+        (false, true) => Some(format!("is a learner: {id:x}, {}", member.name)),
+        (false, false) => None,
     }
 }
 
-/// The differences, or why they can't be told yet.
-fn differences(
-    clients: &[Client],
-    hashes: &[Result<HashKvResponse, CallError>],
-) -> Result<Vec<String>, Vec<String>> {
-    let named = || clients.iter().map(|client| client.endpoint().name.as_str()).zip(hashes);
-    let failed: Vec<String> = named()
-        .filter_map(|(name, hash)| {
-            hash.as_ref().err().map(|error| format!("{name}: no content hash: {error}"))
+/// Asks until there is an answer or the time is over.
+struct Asker {
+    worker: Worker,
+    until: Instant,
+}
+
+/// What became of one write through each member.
+struct Seen {
+    /// Writes that were not taken, or not read elsewhere.
+    unread: Vec<String>,
+    /// Writes that a watch did not tell of.
+    untold: Vec<String>,
+    /// Of the last write.
+    revision: Revision,
+}
+
+impl Asker {
+    fn members(&self) -> usize {
+        self.worker.session().clients().len()
+    }
+
+    fn name(&self, member: usize) -> &str {
+        &self.worker.session().clients()[member].endpoint().name
+    }
+
+    /// A put asked again writes the same value again.
+    async fn ask(&mut self, member: usize, request: &Request) -> Result<Outcome, HistoryError> {
+        loop {
+            let outcome = self.worker.perform(member, request).await?;
+            if outcome.response().is_some() || Instant::now() >= self.until {
+                return Ok(outcome);
+            }
+            tokio::time::sleep(BETWEEN_TRIES).await;
+        }
+    }
+
+    /// The pairs that a key has, at most one, read through a member; none if that did not answer.
+    async fn read(&mut self, member: usize, key: &Blob) -> Result<Option<Vec<KeyValue>>, HistoryError> {
+        let get = Request::Range(Range { keys: KeyRange::single(key.clone()), ..Range::default() });
+        Ok(match self.ask(member, &get).await?.response().map(|response| &response.answer) {
+            Some(Answer::Range(answer)) => Some(answer.kvs.clone()),
+            _ => None,
         })
-        .collect();
-    if !failed.is_empty() {
-        return Err(failed);
     }
-    let told: Vec<(&str, &HashKvResponse)> =
-        named().filter_map(|(name, hash)| hash.as_ref().ok().map(|hash| (name, hash))).collect();
-    let describe = |(name, hash): &(&str, &HashKvResponse)| {
-        format!("{name}: hash {:08x} with compact revision {}", hash.hash, hash.compact_revision)
-    };
-    let all: Vec<String> = told.iter().map(describe).collect();
-    let same = |of: fn(&HashKvResponse) -> i64| told.windows(2).all(|pair| of(pair[0].1) == of(pair[1].1));
-    if !same(|hash| hash.compact_revision) {
-        return Err(all);
+
+    /// One write through each member, read through each other, and told by a watch on each.
+    async fn each_takes_a_write(&mut self) -> Result<Seen, HistoryError> {
+        let prefix = format!("recovered/{}/", random::alphanumeric(16));
+        let mut listeners = self.listeners(KeyRange::prefix(prefix.as_str().into())).await?;
+        let mut seen = Seen { unread: vec![], untold: vec![], revision: Revision(0) };
+        let mut written = vec![];
+        for writer in 0..self.members() {
+            let (key, value) =
+                (Blob::from(format!("{prefix}{writer}")), Blob::from(self.worker.unique_value()));
+            let put = Request::Put(Put { key: key.clone(), value: value.clone(), ..Put::default() });
+            let through = self.name(writer).to_owned();
+            match self.ask(writer, &put).await? {
+                Outcome::Ok(response) => seen.revision = seen.revision.max(response.header.revision),
+                Outcome::DidNotHappen(failure) | Outcome::Unknown(failure) => {
+                    seen.unread.push(format!("{through}: takes no write: {}", failure.message));
+                    continue;
+                }
+            }
+            for reader in (0..self.members()).filter(|reader| *reader != writer) {
+                let found = self.read(reader, &key).await?;
+                if found.iter().flatten().all(|kv| kv.value != value) {
+                    let reader = self.name(reader);
+                    let words = found.map_or("is not answered".to_owned(), |kvs| format!("is told {kvs:?}"));
+                    seen.unread.push(format!(
+                        "{reader}: a read {words} where {value} was written through {through}"
+                    ));
+                }
+            }
+            written.push((key, value));
+        }
+        for listener in &mut listeners {
+            seen.untold.extend(self.hear(listener, &written).await?);
+        }
+        Ok(seen)
     }
-    Ok(if same(|hash| i64::from(hash.hash)) { vec![] } else { all })
+}
+
+/// The differences between the members' hashes at one revision, or why there are none to compare.
+async fn agree(worker: &mut Worker, revision: Revision, until: Instant) -> Result<Vec<String>, HistoryError> {
+    let hashes = collect::hashes(worker, revision, until).await?;
+    if !hashes.lacking.is_empty() {
+        return Ok(hashes.lacking);
+    }
+    properties::hashes_compared(true);
+    let differ = hashes.told.windows(2).any(|pair| pair[0].1 != pair[1].1);
+    let told = hashes.told.iter().map(|(name, hash, _)| format!("{name}: hash {hash:08x} at {revision}"));
+    Ok(if differ { told.collect() } else { vec![] })
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::whole_store::{self, Unread};
+use super::whole_store::{self, At, Unread};
 use crate::{
     exit::ExitStatus,
     traffic::session::{Session, SessionError, Worker},
@@ -42,6 +42,7 @@ async fn record(worker: &mut Worker) -> Result<(crate::types::Revision, usize), 
     let until = Instant::now() + WITHIN;
     let member = worker.session().any_member();
     let revision = whole_store::revision(worker, member, until).await?;
-    let pairs = whole_store::pairs(worker, member, revision, until).await?;
-    Ok((revision, pairs.len()))
+    let at = At { serializable: false, revision: Some(revision) };
+    let read = whole_store::pairs(worker, member, at, until).await?;
+    Ok((revision, read.pairs.len()))
 }

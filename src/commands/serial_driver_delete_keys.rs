@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
-    let summary = deletes::run(&session).await?;
+    let summary = deletes::run(&session, deletes::BUDGET).await?;
     println!(
         "{} deletes removed {} keys; {} requests without an answer, {} findings",
         summary.deletes, summary.removed, summary.failed, summary.broken

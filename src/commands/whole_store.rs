@@ -35,26 +35,48 @@ pub(super) async fn revision(worker: &mut Worker, member: usize, until: Instant)
     Ok(ask(worker, member, &request, until).await?.header.revision)
 }
 
-/// All pairs at that revision.
+/// How to read the store.
+#[derive(Clone, Copy)]
+pub(super) struct At {
+    /// By what the member has itself; one that is behind is asked again.
+    pub serializable: bool,
+    /// At which revision; none for the newest.
+    pub revision: Option<Revision>,
+}
+
+/// All pairs at one revision.
+pub(super) struct Pairs {
+    pub revision: Revision,
+    pub pairs: Vec<KeyValue>,
+}
+
+/// Reads all pairs.
 pub(super) async fn pairs(
     worker: &mut Worker,
     member: usize,
-    revision: Revision,
+    at: At,
     until: Instant,
-) -> Result<Vec<KeyValue>, Unread> {
-    let mut pairs: Vec<KeyValue> = vec![];
+) -> Result<Pairs, Unread> {
+    let (mut pairs, mut revision) = (vec![], at.revision);
     let mut keys = KeyRange::everything();
     loop {
-        let range = Range { keys: keys.clone(), limit: PAGE, revision: Some(revision), ..Range::default() };
+        let range = Range {
+            keys: keys.clone(),
+            limit: PAGE,
+            revision,
+            serializable: at.serializable,
+            ..Range::default()
+        };
         let response = ask(worker, member, &Request::Range(range), until).await?;
         let Answer::Range(answer) = response.answer else {
             return Err(Unread::Failed("a range was answered with something else".to_owned()));
         };
+        let read_at = *revision.get_or_insert(response.header.revision);
         let last = answer.kvs.last().map(|kv| kv.key.clone());
         pairs.extend(answer.kvs);
         match last {
             Some(last) if answer.more => keys.key = last.successor(),
-            _ => return Ok(pairs),
+            _ => return Ok(Pairs { revision: read_at, pairs }),
         }
     }
 }

@@ -19,6 +19,8 @@ const MAX_DRIVER_PAUSE_MS: u64 = 200;
 const MAX_ANYTIME_PAUSE_MS: u64 = 2_000;
 /// How likely a round is a serial one, drawn once per timeline.
 const SERIAL_SHARES: [f64; 3] = [0.1, 0.3, 0.6];
+/// How likely a singleton is the only driver of a timeline that could have others.
+const SINGLETON_SHARE: f64 = 0.25;
 
 /// A place in [`Template::commands`].
 pub type CommandIndex = usize;
@@ -121,7 +123,8 @@ impl Drivers {
         let singletons = template.with_role(Role::SingletonDriver);
         let serial_share = *SERIAL_SHARES.choose(&mut rng).expect("there are shares to choose from");
         let others = !parallel.is_empty() || !serial.is_empty();
-        let singleton = singletons.choose(&mut rng).copied().filter(|_| !others || rng.r#gen());
+        let singleton =
+            singletons.choose(&mut rng).copied().filter(|_| !others || rng.gen_bool(SINGLETON_SHARE));
         let round = Round::Parallel { waiting: VecDeque::new(), concurrency: 1 };
         let mut drivers = Self { rng, parallel, serial, serial_share, round, planned: VecDeque::new() };
         if let Some(command) = singleton {

@@ -4,6 +4,7 @@
 pub mod action;
 pub mod conductor;
 pub mod disk;
+pub mod journal;
 pub mod kind;
 pub mod list;
 pub mod network;

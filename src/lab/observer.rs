@@ -24,7 +24,7 @@ use crate::{
         workspace::{TimelineFolder, WorkspaceError, failed},
     },
     proto::etcdserverpb::StatusResponse,
-    settings::Settings,
+    settings::{Endpoint, Settings},
     types::Monotonic,
 };
 
@@ -187,10 +187,22 @@ impl Observer {
 
 /// A client of the lab's own: nothing of the environment, plain text. The error is for people.
 pub fn client(url: &str, dial_timeout: Duration, deadline: Duration) -> Result<Client, String> {
+    client_named(None, url, dial_timeout, deadline)
+}
+
+/// The same with a name for the member.
+pub fn client_named(
+    named: Option<&str>,
+    url: &str,
+    dial_timeout: Duration,
+    deadline: Duration,
+) -> Result<Client, String> {
     let variable = |name: &str| (name == "ETCDCTL_ENDPOINTS").then(|| url.to_owned());
     let settings = Settings::from_variables(variable).map_err(|error| error.to_string())?;
     let settings = Settings { dial_timeout, command_timeout: deadline, ..settings };
-    Client::new(&settings.endpoints[0], &settings).map_err(|error| error.to_string())
+    let named = named.map(|name| Endpoint { name: name.to_owned(), ..settings.endpoints[0].clone() });
+    let endpoint = named.as_ref().unwrap_or(&settings.endpoints[0]);
+    Client::new(endpoint, &settings).map_err(|error| error.to_string())
 }
 
 fn told(answer: Result<StatusResponse, CallError>, took: Duration) -> Told {

@@ -17,8 +17,8 @@ use crate::{
     types::Blob,
 };
 
-/// No request is begun after this long.
-const BUDGET: Duration = Duration::from_secs(20);
+/// No request is begun after this long, unless the caller allows less.
+pub const BUDGET: Duration = Duration::from_secs(20);
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What one run did.
@@ -41,10 +41,10 @@ struct Tree {
     summary: Summary,
 }
 
-/// Plants a tree of keys and deletes parts of it.
-pub async fn run(session: &Arc<Session>) -> Result<Summary, HistoryError> {
+/// Plants a tree of keys and deletes parts of it; no request begins after the time allowed.
+pub async fn run(session: &Arc<Session>, budget: Duration) -> Result<Summary, HistoryError> {
     let mut tree = Tree {
-        paced: Paced::new(session.worker(DEADLINE)?, Instant::now() + BUDGET, 0.0),
+        paced: Paced::new(session.worker(DEADLINE)?, Instant::now() + budget.min(BUDGET), 0.0),
         root: random::alphanumeric(16),
         logs: BTreeMap::new(),
         summary: Summary::default(),

@@ -1,15 +1,22 @@
 //! The workload of `parallel_driver_kubernetes`: what API servers ask of etcd. Objects are created if absent, updated
-//! and deleted under the guard of their last revision, listed in pages at one revision, and an elected server compacts.
-//! In comes a plan drawn for this run, out goes a summary; what all answers say together is checked from the histories.
+//! and deleted under the guard of their last revision, listed in pages at one revision and watched from there on, and an
+//! elected server compacts. In comes a plan drawn for this run, out goes a summary; what all answers say together is
+//! checked from the histories.
+
+mod reflector;
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use tokio::task::JoinSet;
 
+use self::reflector::Reflector;
 use super::{
     contend::{Summary, guarded},
     keys::REGISTRY,
@@ -55,6 +62,10 @@ pub struct Plan {
     pub budget: Duration,
     /// Servers at once.
     pub servers: u64,
+    /// Caches at once that follow the servers' writes.
+    pub reflectors: u64,
+    /// Probability that a cache's watch is left for another member after a message.
+    pub leave: f64,
     /// Deadline of each request.
     pub deadline: Duration,
     /// Objects of each kind and namespace.
@@ -73,6 +84,8 @@ impl Plan {
             actions: random::between(1, *random::choice(&[100, 500, 2_000])),
             budget: Duration::from_secs(*random::choice(&[2, 5, 10])),
             servers: random::between(1, 4),
+            reflectors: random::between(0, 2),
+            leave: *random::choice(&[0.0, 0.02, 0.1]),
             deadline: Duration::from_millis(*random::choice(&[500, 3_000])),
             names: *random::choice(&[2, 8, 30]),
             cached: *random::choice(&[0.0, 0.3, 0.95]),
@@ -92,7 +105,12 @@ impl Plan {
 pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, HistoryError> {
     let until = Instant::now() + plan.budget;
     let plan = Arc::new(plan.clone());
-    let mut servers = JoinSet::new();
+    let (mut servers, mut reflectors) = (JoinSet::new(), JoinSet::new());
+    let done = Arc::new(AtomicBool::new(false));
+    for _ in 0..plan.reflectors {
+        let paced = Paced::new(session.worker(plan.deadline)?, until, 0.0);
+        reflectors.spawn(Reflector::new(paced, plan.leave, &done).run());
+    }
     for number in 0..plan.servers {
         let share = plan.actions / plan.servers + u64::from(number < plan.actions % plan.servers);
         let server = Server {
@@ -103,8 +121,11 @@ pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, History
         };
         servers.spawn(server.run(share));
     }
+    let mut ended = servers.join_all().await;
+    done.store(true, Ordering::Relaxed);
+    ended.extend(reflectors.join_all().await);
     let mut sum = Summary::default();
-    for paced in servers.join_all().await {
+    for paced in ended {
         let paced = paced?;
         sum.answered += paced.answered;
         sum.failed += paced.failed;
@@ -222,32 +243,12 @@ impl Server {
         Ok(())
     }
 
-    /// All objects of a kind, or of a namespace of it, in pages at the revision of the first.
+    /// All objects of a kind, or of a namespace of it.
     async fn list(&mut self) -> Result<(), HistoryError> {
-        let kind = random::choice(&KINDS);
-        let prefix = if random::chance(0.5) {
-            format!("{REGISTRY}{kind}/")
-        } else {
-            format!("{REGISTRY}{kind}/{}/", random::choice(&NAMESPACES))
-        };
-        let mut keys = KeyRange::prefix(prefix.into());
-        let limit = *random::choice(&[0, 1, 5, 20]);
-        let (mut revision, mut pages) = (None, 0);
-        loop {
-            let range = Range { keys: keys.clone(), limit, revision, ..Range::default() };
-            let outcome = self.paced.perform_anywhere(&Request::Range(range)).await?;
-            // One that is cut off by a compaction ends, as for a client whose continue token has expired.
-            let Some(Outcome::Ok(response)) = outcome else { return Ok(()) };
-            let Answer::Range(answer) = response.answer else { return Ok(()) };
-            pages += 1;
-            for kv in &answer.kvs {
-                self.cache.insert(kv.key.clone(), kv.clone());
-            }
-            let Some(last) = answer.kvs.last().filter(|_| answer.more) else { break };
-            keys.key = last.key.successor();
-            revision = revision.or(Some(response.header.revision));
+        if let Some(listed) = list(&mut self.paced, any_objects(), None).await? {
+            properties::listed_in_pages(listed.pages > 1);
+            self.cache.extend(listed.objects.into_iter().map(|kv| (kv.key.clone(), kv)));
         }
-        properties::listed_in_pages(pages > 1);
         Ok(())
     }
 
@@ -284,6 +285,50 @@ impl Server {
     fn put(&mut self, name: &Blob) -> Request {
         let value = self.paced.worker.unique_value().into();
         Request::Put(Put { key: name.clone(), value, ..Put::default() })
+    }
+}
+
+/// All objects of a kind, or of a namespace of it.
+fn any_objects() -> KeyRange {
+    let kind = random::choice(&KINDS);
+    let prefix = if random::chance(0.5) {
+        format!("{REGISTRY}{kind}/")
+    } else {
+        format!("{REGISTRY}{kind}/{}/", random::choice(&NAMESPACES))
+    };
+    KeyRange::prefix(prefix.into())
+}
+
+/// What a list found.
+struct Listed {
+    objects: Vec<KeyValue>,
+    /// The revision that they are of.
+    revision: Revision,
+    pages: u64,
+}
+
+/// All these objects in pages, at this revision or that of the first page. One that is cut off by a compaction ends
+/// without objects, as for a client whose continue token has expired.
+async fn list(
+    paced: &mut Paced,
+    mut keys: KeyRange,
+    mut revision: Option<Revision>,
+) -> Result<Option<Listed>, HistoryError> {
+    let limit = *random::choice(&[0, 1, 5, 20]);
+    let (mut objects, mut pages) = (vec![], 0);
+    loop {
+        let range = Range { keys: keys.clone(), limit, revision, ..Range::default() };
+        let outcome = paced.perform_anywhere(&Request::Range(range)).await?;
+        let Some(Outcome::Ok(response)) = outcome else { return Ok(None) };
+        let Answer::Range(answer) = response.answer else { return Ok(None) };
+        let at = *revision.get_or_insert(response.header.revision);
+        pages += 1;
+        let last = answer.kvs.last().map(|kv| kv.key.clone());
+        objects.extend(answer.kvs);
+        match last {
+            Some(last) if answer.more => keys.key = last.successor(),
+            _ => return Ok(Some(Listed { objects, revision: at, pages })),
+        }
     }
 }
 

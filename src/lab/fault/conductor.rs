@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::{
+    journal::Journal,
     kind::Kind,
     plan::{Plan, PlannedFault},
     profile::Profile,
@@ -157,11 +158,12 @@ impl<'a> Conductor<'a> {
         let (Drawn { profile, seed }, log) = (drawn, context.log);
         let kinds: Vec<&str> = profile.weights.keys().map(|kind| kind.name()).collect();
         log.write(&Event::FaultsDrawn { timeline, kinds: &kinds })?;
+        let journal = Journal::new(context.folder.history());
         Ok(Self {
             timeline,
             log,
             observer,
-            striker: Striker::new(cluster, cluster.topology()),
+            striker: Striker::new(cluster, cluster.topology(), journal),
             overlap: profile.overlap,
             plan: RefCell::new(Plan::new(profile, seed)),
             quiet: RefCell::new(Quiet::new(&context.folder.quiet())?),

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use tonic::codegen::http::Uri;
+
+use super::journal::Journal;
 use crate::{
     client::{CallError, Client},
     lab::{cluster::Cluster, observer},
@@ -11,6 +14,7 @@ use crate::{
         Member, MemberAddRequest, MemberRemoveRequest, MoveLeaderRequest, SnapshotRequest,
         cluster_client::ClusterClient,
     },
+    settings,
     types::Revision,
 };
 
@@ -34,9 +38,12 @@ impl<'a> Requests<'a> {
     }
 
     async fn client(self, member: &str, deadline: Duration) -> Result<Client, String> {
+        observer::client(&self.url(member).await?, QUICK, deadline)
+    }
+
+    async fn url(self, member: &str) -> Result<String, String> {
         let url = self.cluster.member_url(member).await;
-        let url = url.ok_or_else(|| format!("the lab can't reach {member}"))?;
-        observer::client(&url, QUICK, deadline)
+        url.ok_or_else(|| format!("the lab can't reach {member}"))
     }
 
     /// Returns when `member` says that it has a leader, or with what it says instead after `limit`.
@@ -64,14 +71,22 @@ impl<'a> Requests<'a> {
         answer.map(drop).map_err(|error| error.to_string())
     }
 
-    /// Drops history up to `back` revisions before the member's newest.
-    pub async fn compact(self, member: &str, back: i64) -> Result<(), String> {
-        let client = self.client(member, USUAL).await?;
+    /// The name by which the commands know a member.
+    fn known_as(self, member: &str, url: &str) -> String {
+        let endpoints = settings::parse_endpoints("the lab", self.cluster.endpoints()).unwrap_or_default();
+        let known =
+            endpoints.into_iter().find(|endpoint| url.parse().is_ok_and(|uri: Uri| endpoint.uri == uri));
+        known.map_or(member.to_owned(), |endpoint| endpoint.name)
+    }
+
+    /// Drops history up to `back` revisions before the member's newest, which others are to know of.
+    pub async fn compact(self, member: &str, back: i64, journal: &Journal) -> Result<(), String> {
+        let url = self.url(member).await?;
+        let client = observer::client_named(Some(&self.known_as(member, &url)), &url, QUICK, USUAL)?;
         let head = client.status().await.map_err(|error| error.to_string())?.message.header;
         let head = head.map_or(0, |header| header.revision);
         let revision = Revision((head - back).max(1));
-        let request = Request::Compact(Compact { revision, physical: false });
-        client.try_perform(&request).await.map(drop).map_err(|error| error.to_string())
+        journal.perform(&client, &Request::Compact(Compact { revision, physical: false })).await
     }
 
     /// Streams the member's database to its end, and keeps nothing of it.

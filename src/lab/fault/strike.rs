@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::{
     action::{Action, Node, Rule, Topology},
+    journal::Journal,
     kind::Kind,
     packets::{self, Rules},
     plan::PlannedFault,
@@ -42,6 +43,7 @@ pub struct Blow<'a> {
 pub struct Striker<'a> {
     cluster: &'a Cluster,
     topology: Topology,
+    journal: Journal,
     network: Mutex<Network>,
     removed: RefCell<BTreeMap<usize, Removed>>,
 }
@@ -65,9 +67,9 @@ struct Removed {
 }
 
 impl<'a> Striker<'a> {
-    /// For `cluster`, in which these take part.
-    pub fn new(cluster: &'a Cluster, topology: Topology) -> Self {
-        Self { cluster, topology, network: Mutex::default(), removed: RefCell::default() }
+    /// For `cluster`, in which these take part. What it changes in the store goes into the journal.
+    pub fn new(cluster: &'a Cluster, topology: Topology, journal: Journal) -> Self {
+        Self { cluster, topology, journal, network: Mutex::default(), removed: RefCell::default() }
     }
 
     /// Who takes part.
@@ -97,7 +99,7 @@ impl<'a> Striker<'a> {
             Kind::FailingDisk => self.each(&struck.on, |member| Action::FailDisk { member }).await,
             Kind::ClockOffset => Err("all processes of a machine share its wall clock".to_owned()),
             Kind::Defragment => self.requests().defragment(first).await,
-            Kind::Compact => self.requests().compact(first, compaction_leaves(fault)).await,
+            Kind::Compact => self.requests().compact(first, compaction_leaves(fault), &self.journal).await,
             Kind::Snapshot => self.requests().snapshot(first).await,
             Kind::MoveLeader => self.requests().move_leader(first, fault.pick).await,
             Kind::ReplaceMember => self.remove(blow.id, first).await,

@@ -5,7 +5,7 @@ use crate::{operation::stream::WatchNews, types::Revision};
 
 /// The place of a watch in the history of the store.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
+pub struct Place {
     /// Everything before this revision was told; none as long as nothing is known.
     next: Option<Revision>,
 }

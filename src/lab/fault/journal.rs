@@ -1,0 +1,82 @@
+//! The history of what the lab itself changes in the store, so that the checks know of it like of any client's
+//! requests. In go requests, out come their outcomes and a history file beside those of the commands; none is made
+//! as long as there is nothing to record.
+
+use std::{
+    cell::{Cell, OnceCell},
+    path::PathBuf,
+};
+
+use crate::{
+    client::Client,
+    operation::{Outcome, Request},
+    recorder::Recorder,
+    types::ProcessId,
+};
+
+/// Who recorded the file.
+const COMMAND: &str = "etcd-lab";
+/// The commands' process ids are counted from 1 in a file that may belong to the user of the containers, so the lab
+/// has ids of its own, far above.
+const FIRST_PROCESS: u64 = 1 << 40;
+
+/// Records the lab's own requests of one timeline.
+pub struct Journal {
+    folder: PathBuf,
+    recorder: OnceCell<Recorder>,
+    next_process: Cell<u64>,
+}
+
+impl Journal {
+    /// For a history folder.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, recorder: OnceCell::new(), next_process: Cell::new(FIRST_PROCESS) }
+    }
+
+    /// Asks a member, as a process of its own.
+    pub async fn perform(&self, client: &Client, request: &Request) -> Result<(), String> {
+        let recorder = self.recorder()?;
+        let process = ProcessId(self.next_process.replace(self.next_process.get() + 1));
+        let (outcome, _) =
+            recorder.perform(process, client, request).await.map_err(|error| error.to_string())?;
+        match outcome {
+            Outcome::Ok(_) => Ok(()),
+            Outcome::DidNotHappen(failure) | Outcome::Unknown(failure) => Err(failure.message),
+        }
+    }
+
+    fn recorder(&self) -> Result<&Recorder, String> {
+        if let Some(recorder) = self.recorder.get() {
+            return Ok(recorder);
+        }
+        let recorder = Recorder::create(&self.folder, COMMAND).map_err(|error| error.to_string())?;
+        Ok(self.recorder.get_or_init(|| recorder))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{history::reader, lab::observer, operation::Compact, types::Revision};
+
+    /// Nothing is written without a request; each request is one of a process of its own, whatever becomes of it.
+    #[tokio::test]
+    async fn each_request_is_recorded_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path().join("history"));
+        assert!(!folder.path().join("history").exists());
+        let soon = Duration::from_millis(300);
+        let client = observer::client("http://127.0.0.1:1", soon, soon).unwrap();
+        let compact = Request::Compact(Compact { revision: Revision(7), physical: false });
+        for _ in 0..2 {
+            journal.perform(&client, &compact).await.unwrap_err();
+        }
+        let histories = reader::read_folder(&folder.path().join("history")).unwrap();
+        let [history] = histories.as_slice() else { panic!("{} files", histories.len()) };
+        assert_eq!((history.preamble.command.as_str(), history.operations.len()), (COMMAND, 2));
+        let [first, second] = history.operations.as_slice() else { panic!() };
+        assert!(first.request == compact && first.process != second.process && first.did_not_happen());
+    }
+}

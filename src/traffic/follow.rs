@@ -1,0 +1,116 @@
+//! One watch that is followed from a revision on, over as many streams as that takes. In goes what members tell, out
+//! come the events in order; where a stream ends within a revision, that is told anew as a whole. It judges nothing
+//! and goes on at the caller's pace: whoever follows decides how long, and on which member.
+
+use std::time::Duration;
+
+use super::{
+    session::{Stream, Worker},
+    watches::place::Place,
+};
+use crate::{
+    history::HistoryError,
+    operation::stream::{CreateWatch, Event, News, Received, Sent, WatchNews},
+    recorder::stream::Next,
+    types::Revision,
+};
+
+/// A watch that goes on over several streams.
+pub struct Follower {
+    create: CreateWatch,
+    member: usize,
+    place: Place,
+    stream: Option<Stream>,
+}
+
+/// What came of waiting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Changes.
+    Events {
+        /// In order.
+        events: Vec<Event>,
+        /// Whether more of the last one's revision follow.
+        is_part: bool,
+    },
+    /// The watch has begun, or how far it has come.
+    Place,
+    /// The watch is over, since nothing from before this revision is there any more.
+    Compacted(Revision),
+    /// Nothing in the time allowed.
+    Silence,
+    /// The stream is over; the next wait opens another one.
+    Ended,
+}
+
+impl Follower {
+    /// Follows through this member what `create` asks for; nothing is asked yet.
+    pub fn new(member: usize, create: CreateWatch) -> Self {
+        Self { place: Place::at(create.start), create, member, stream: None }
+    }
+
+    /// The revision below which everything was told; none before the first word.
+    pub fn next_revision(&self) -> Option<Revision> {
+        self.place.next()
+    }
+
+    /// Whether everything up to a revision was told.
+    pub fn has_told(&self, revision: Revision) -> bool {
+        self.place.next() > Some(revision)
+    }
+
+    /// Goes on through another member, on a stream of its own.
+    pub fn go_on_at(&mut self, member: usize) -> Result<(), HistoryError> {
+        self.member = member;
+        self.close()
+    }
+
+    /// Goes on from a later revision, on a stream of its own.
+    pub fn skip_to(&mut self, revision: Revision) -> Result<(), HistoryError> {
+        self.place = Place::at(self.place.next().max(Some(revision)));
+        self.close()
+    }
+
+    /// Asks how far the watch has come; nothing if there is no stream.
+    pub fn ask_for_progress(&mut self) -> Result<(), HistoryError> {
+        self.stream.as_mut().map_or(Ok(()), |stream| stream.send(&Sent::Progress {}))
+    }
+
+    /// Waits for the next message, on a new stream if there is none.
+    pub async fn next(&mut self, worker: &Worker, within: Duration) -> Result<Told, HistoryError> {
+        let stream = if let Some(stream) = &mut self.stream {
+            stream
+        } else {
+            let client = worker.client(self.member).apart().with_require_leader();
+            let create = CreateWatch { start: self.place.next(), ..self.create.clone() };
+            self.stream.insert(worker.open_stream(&client, &Sent::Create(create))?)
+        };
+        match stream.next(within).await? {
+            Next::Silence => Ok(Told::Silence),
+            Next::End(_) => {
+                self.stream = None;
+                Ok(Told::Ended)
+            }
+            Next::Message(Received { header, news: News::Watch(news) }) => {
+                self.place.advance(header.revision, &news);
+                self.take_in(news)
+            }
+            Next::Message(_) => Ok(Told::Place),
+        }
+    }
+
+    fn take_in(&mut self, news: WatchNews) -> Result<Told, HistoryError> {
+        if news.canceled {
+            self.close()?;
+            let is_compacted = news.compact_revision > Revision(0);
+            return Ok(if is_compacted { Told::Compacted(news.compact_revision) } else { Told::Ended });
+        }
+        let is_part = news.fragment;
+        Ok(if news.events.is_empty() { Told::Place } else { Told::Events { events: news.events, is_part } })
+    }
+
+    /// Ends the stream from this side, if there is one.
+    pub fn close(&mut self) -> Result<(), HistoryError> {
+        self.stream.take().map_or(Ok(()), Stream::close)
+    }
+}
