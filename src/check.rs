@@ -9,6 +9,8 @@ pub mod judgement;
 pub mod leases;
 pub mod linearizable;
 pub mod locks;
+#[cfg(test)]
+mod made_up;
 pub mod members;
 pub mod reduce;
 mod reign;

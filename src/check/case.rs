@@ -61,9 +61,8 @@ impl<'h> Case<'h> {
     /// Whether one order of all writes explains everything that was ever said.
     pub(super) fn is_explained(&self) -> bool {
         *self.explained.get_or_init(|| {
-            let of_leases = leases::terms(self.histories);
-            let claims = of_leases.claims.into_iter().chain(locks::claims(self.histories)).collect();
-            let terms = Terms { earliest: of_leases.earliest, ..Terms::claiming(claims) };
+            let earliest = leases::earliest(self.histories);
+            let terms = Terms { earliest, ..Terms::claiming(locks::claims(self.histories)) };
             let told = &self.watches().told;
             let found = linearizable::explain_told(self.histories, &terms, told, STEPS_AT_MOST).0;
             found.verdict == Verdict::Holds

@@ -11,10 +11,17 @@ mod answers;
 mod early;
 mod facts;
 mod late;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
 
 use self::facts::Facts;
-use super::{case::Case, judgement::Judgement, linearizable::terms::Terms, reign::Reign};
-use crate::history::reader::History;
+use super::{case::Case, judgement::Judgement, reign::Reign};
+use crate::{
+    history::reader::History,
+    types::{LeaseId, Monotonic},
+};
 
 /// Judges all guarantees about leases.
 pub fn judge(case: &Case<'_>) -> Vec<Judgement> {
@@ -25,7 +32,7 @@ pub fn judge(case: &Case<'_>) -> Vec<Judgement> {
     judgements
 }
 
-/// What an explanation of the operations has to keep so that no lease ends early or in pieces.
-pub(super) fn terms(histories: &[History]) -> Terms {
-    early::terms(histories, &Facts::new(histories), &Reign::new(histories))
+/// Before these times leases do not end.
+pub(super) fn earliest(histories: &[History]) -> HashMap<LeaseId, Monotonic> {
+    early::earliest(&Facts::new(histories), &Reign::new(histories))
 }

@@ -116,7 +116,7 @@ pub fn check(histories: &[History]) -> Linearizability {
 
 /// The same with a bound of the caller's on the search.
 pub fn check_within(histories: &[History], steps_at_most: u64) -> Linearizability {
-    explain(histories, &Terms::default(), steps_at_most).0
+    explain(histories, &Terms::default(), steps_at_most)
 }
 
 /// An end of a lease that an explanation takes for granted though it breaks a term.
@@ -139,16 +139,12 @@ pub(super) fn check_told(histories: &[History], told: &Told<'_>, steps_at_most: 
     explain_told(histories, &Terms::default(), told, steps_at_most).0
 }
 
-/// The same for what keeps terms beside. With it comes which ends of leases it takes for granted.
-pub(super) fn explain(
-    histories: &[History],
-    terms: &Terms,
-    steps_at_most: u64,
-) -> (Linearizability, Vec<LeaseEnd>) {
-    explain_told(histories, terms, &Told::default(), steps_at_most)
+/// The same for what keeps terms beside.
+pub(super) fn explain(histories: &[History], terms: &Terms, steps_at_most: u64) -> Linearizability {
+    explain_told(histories, terms, &Told::default(), steps_at_most).0
 }
 
-/// Both.
+/// Both. With it comes which ends of leases it takes for granted.
 pub(super) fn explain_told(
     histories: &[History],
     terms: &Terms,

@@ -12,6 +12,9 @@
 //! - a leader was told: its key was so at its revision, and none was older at the answer's;
 //! - an observer is told of leaders in the order of their revisions.
 
+#[cfg(test)]
+mod tests;
+
 use super::{
     case::Case,
     evidence::{self, Described, Evidence},
@@ -72,7 +75,7 @@ fn searched(case: &Case<'_>, guarantee: Guarantee, claims: Vec<Claim>) -> Judgem
     if claims.is_empty() || case.is_explained() {
         return Judgement::new(guarantee, None, looked_at);
     }
-    let found = linearizable::explain(case.histories, &Terms::claiming(claims), STEPS_AT_MOST).0;
+    let found = linearizable::explain(case.histories, &Terms::claiming(claims), STEPS_AT_MOST);
     let (verdict, evidence) = match found.verdict {
         Verdict::Broken(_) if case.alone().verdict != Verdict::Holds => {
             let reason =

@@ -2,7 +2,7 @@
 //!
 //! A keepalive gives the time that was granted. A question how long a lease has left is told the time granted, and a
 //! rest that is no longer than that plus an election timeout, which a new leader adds. Neither finds a lease whose
-//! revocation had been answered; but both are answered by whoever takes itself for the leader, so that is held
+//! revocation had been answered, or that the leader or a refused write had called gone; but both are answered by whoever takes itself for the leader, so that is held
 //! against those answers only that certainly came from the leader. A list of leases is a member's own, which may
 //! lag: of it nothing is judged.
 
@@ -29,7 +29,7 @@ pub(super) fn judge(facts: &Facts<'_>, reign: &Reign<'_>) -> Judgement {
     for (id, lease) in ones {
         looked_at += (lease.keep_alives.len() + lease.times_to_live.len()) as u64;
         if evidence.is_none() {
-            evidence = differing(*id, lease).or_else(|| found_revoked(*id, lease, reign));
+            evidence = differing(*id, lease).or_else(|| found_again(*id, lease, reign));
         }
     }
     Judgement::new(Guarantee::LeaseAnswersAgree, evidence, looked_at)
@@ -65,16 +65,16 @@ fn differing(id: LeaseId, lease: &Lease<'_>) -> Option<Evidence> {
     None
 }
 
-fn found_revoked(id: LeaseId, lease: &Lease<'_>, reign: &Reign<'_>) -> Option<Evidence> {
-    let revoked = lease.revokes.iter().filter(|told| told.answer().is_some());
-    let revoked = revoked.min_by_key(|told| told.returned())?;
-    let since = revoked.returned()?;
+fn found_again(id: LeaseId, lease: &Lease<'_>, reign: &Reign<'_>) -> Option<Evidence> {
+    let revoked = lease.revokes.iter().filter(|told| told.answer().is_some()).copied();
+    let over = revoked.chain(lease.gone(reign)).min_by_key(|told| told.returned())?;
+    let since = over.returned()?;
     let later = lease.keep_alives.iter().chain(&lease.times_to_live).filter(|told| told.call() > since);
     let wrong = later
         .filter(|told| found(**told).is_some())
-        .find(|told| reign.leader_of(told.operation).is_some_and(|leader| Some(leader) >= revoked.term()))?;
-    let summary = format!("lease {id} is found by the leader though its revocation had been answered");
-    Some(evidence(summary, vec![*revoked, *wrong]))
+        .find(|told| reign.leader_of(told.operation).is_some_and(|leader| Some(leader) >= over.term()))?;
+    let summary = format!("lease {id} is found by the leader though it had been revoked or called gone");
+    Some(evidence(summary, vec![over, *wrong]))
 }
 
 fn evidence(summary: String, told: Vec<Told<'_>>) -> Evidence {

@@ -5,29 +5,22 @@
 //! time. A keepalive counts if no later leader was there when it returned: an old leader that does not know that it
 //! was voted out may answer one, which the new leader never hears of. A revocation that may have happened ends the
 //! lease from its call on. Whether a revision is a lease's end is told by the search for an order of all writes,
-//! which here must agree with what watches tell of leased keys.
+//! which here must agree with what watches tell; they may be the first to tell when keys were gone.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use super::facts::{Facts, Lease, Told, after};
 use crate::{
     check::{
         case::Case,
-        evidence::{self, Evidence},
+        evidence::{self, Described, Evidence},
         judgement::{Guarantee, Judgement},
-        linearizable::{
-            self, LeaseEnd, STEPS_AT_MOST,
-            terms::{Claim, Looks, Says, Terms},
-        },
+        linearizable::{self, LeaseEnd, STEPS_AT_MOST, terms::Terms, told::Told as Watched},
         reign::Reign,
     },
-    history::reader::{History, Message, Stream},
-    operation::{
-        Answer, KeyRange, Request,
-        service::LeaseAnswer,
-        stream::{Event, News},
-    },
-    types::{Blob, LeaseId, Monotonic, Revision},
+    history::reader::History,
+    operation::{Answer, Request},
+    types::{Blob, LeaseId, Monotonic},
     verdict::Verdict,
 };
 
@@ -49,7 +42,12 @@ pub(super) fn judge(case: &Case<'_>, facts: &Facts<'_>, reign: &Reign<'_>) -> Ve
     }
     let told = facts.leases.iter().find_map(|(id, lease)| told_early(*id, lease, reign));
     let survived = survivor(histories, facts);
-    let ends = || Ends { histories, facts, reign, terms: terms(histories, facts, reign) };
+    let ends = || {
+        let terms = Terms { earliest: earliest(facts, reign), ..Terms::default() };
+        // That a watch was told nothing is for others to judge.
+        let watched = Watched { changes: case.watches().told.changes.clone(), covers: vec![] };
+        Ends { histories, facts, reign, terms, watched }
+    };
     let searched = if case.is_explained() { Searched::Fine } else { ends().search() };
     let (early, pieces) = match searched {
         Searched::Fine => (holds(), holds()),
@@ -79,19 +77,20 @@ struct Ends<'h, 'f> {
     facts: &'f Facts<'h>,
     reign: &'f Reign<'h>,
     terms: Terms,
+    watched: Watched<'h>,
 }
 
-/// When leases may end, and what watches tell of their keys.
-pub(super) fn terms(histories: &[History], facts: &Facts<'_>, reign: &Reign<'_>) -> Terms {
-    let earliest = facts.leases.iter();
-    let earliest = earliest.filter_map(|(id, lease)| Some((*id, earliest_end(lease, reign)?.0))).collect();
-    Terms { earliest, ..Terms::claiming(of_watches(histories)) }
+/// Before these times leases do not end, as far as promises go.
+pub(super) fn earliest(facts: &Facts<'_>, reign: &Reign<'_>) -> HashMap<LeaseId, Monotonic> {
+    let leases = facts.leases.iter();
+    leases.filter_map(|(id, lease)| Some((*id, earliest_end(lease, reign)?.0))).collect()
 }
 
 impl Ends<'_, '_> {
     /// With all terms, then without one after the other.
     fn search(&self) -> Searched {
-        let explain = |terms: &Terms| linearizable::explain(self.histories, terms, STEPS_AT_MOST);
+        let explain =
+            |terms: &Terms| linearizable::explain_told(self.histories, terms, &self.watched, STEPS_AT_MOST);
         let strict = explain(&self.terms).0.verdict;
         let Verdict::Broken(_) = strict else {
             return match strict {
@@ -107,7 +106,7 @@ impl Ends<'_, '_> {
         let (found, ends) = explain(&Terms { single_keys_if_need_be: true, ..early });
         match (found.verdict, ends.iter().find(|end| !end.left.is_empty())) {
             (Verdict::Holds, Some(end)) => Searched::Pieces(Box::new(self.in_pieces(end))),
-            _ if self.terms.claims.is_empty() => {
+            _ if self.watched.changes.is_empty() => {
                 Searched::Unexplained("the recorded operations are not linearizable".to_owned())
             }
             _ => self.without_watches(),
@@ -116,8 +115,8 @@ impl Ends<'_, '_> {
 
     /// Watches and operations disagree, which is not for this to judge: then by operations alone.
     fn without_watches(&self) -> Searched {
-        let terms = Terms { claims: vec![], ..self.terms.clone() };
-        Ends { terms, ..*self }.search()
+        let (terms, watched) = (self.terms.clone(), Watched::default());
+        Ends { terms, watched, ..*self }.search()
     }
 
     fn too_early(&self, end: &LeaseEnd) -> Evidence {
@@ -127,7 +126,7 @@ impl Ends<'_, '_> {
         let keys = names(&end.gone);
         let left = promised.map_or(0, |(earliest, _)| earliest.0.saturating_sub(end.by.0));
         let mut operations: Vec<_> = by.into_iter().map(Told::described).collect();
-        operations.extend(linearizable::first_to_see(self.histories, end.revision));
+        operations.extend(self.first_to_see(end));
         Evidence {
             summary: format!(
                 "only the end of lease {} can have made revision {} and removed {keys}, \
@@ -157,8 +156,18 @@ impl Ends<'_, '_> {
             key: end.gone.first().cloned(),
             expected: None,
             seen: None,
-            operations: linearizable::first_to_see(self.histories, end.revision).into_iter().collect(),
+            operations: self.first_to_see(end).into_iter().collect(),
         }
+    }
+
+    /// The event or the answer by which somebody first saw the end.
+    fn first_to_see(&self, end: &LeaseEnd) -> Option<Described> {
+        let told = self.watched.at(end.revision).iter().find(|change| change.first == end.by);
+        let described = told.map(|change| {
+            let (history, stream, position) = change.by;
+            evidence::describe_message(history, stream, position as usize)
+        });
+        described.or_else(|| linearizable::first_to_see(self.histories, end.revision))
     }
 }
 
@@ -188,21 +197,8 @@ fn earliest_end<'h>(lease: &Lease<'h>, reign: &Reign<'_>) -> Option<(Monotonic, 
 fn told_early(id: LeaseId, lease: &Lease<'_>, reign: &Reign<'_>) -> Option<Evidence> {
     let (_, grant) = lease.granted()?;
     let (earliest, promise) = earliest_end(lease, reign)?;
-    let exists = grant.returned()?;
-    let is_gone = |told: &&Told<'_>| match told.answer() {
-        Some(Answer::Lease(LeaseAnswer::KeepAlive { ttl, .. })) => *ttl <= 0,
-        Some(Answer::Lease(LeaseAnswer::TimeToLive { granted_ttl, .. })) => *granted_ttl == 0,
-        _ => false,
-    };
-    // A leader of the grant's term or a later one has it, unless it is new and has not caught up.
-    let knows = |told: &&Told<'_>| {
-        reign.leader_of(told.operation).zip(grant.term()).is_some_and(|(leader, granted)| leader >= granted)
-    };
-    let answers = lease.keep_alives.iter().chain(&lease.times_to_live).filter(is_gone).filter(knows);
-    let gone = answers
-        .chain(&lease.refused)
-        .filter(|told| told.call() > exists)
-        .find(|told| told.returned().is_some_and(|returned| returned < earliest))?;
+    let mut gone = lease.gone(reign);
+    let gone = gone.find(|told| told.returned().is_some_and(|returned| returned < earliest))?;
     let left = earliest.0.saturating_sub(gone.returned()?.0);
     let mut operations = vec![grant.described()];
     if promise.operation.id != grant.operation.id {
@@ -259,51 +255,4 @@ fn survivor(histories: &[History], facts: &Facts<'_>) -> Option<Evidence> {
         }
     }
     None
-}
-
-/// What watches tell of keys that are ever attached to leases.
-fn of_watches(histories: &[History]) -> Vec<Claim> {
-    let mut leased: HashSet<&Blob> = HashSet::new();
-    let events = || {
-        histories.iter().flat_map(|history| {
-            let streams = history.streams.iter();
-            streams.flat_map(move |stream| {
-                (0..stream.messages.len()).flat_map(move |position| {
-                    events_of(stream, position).iter().map(move |event| (history, stream, position, event))
-                })
-            })
-        })
-    };
-    for (_, _, _, event) in events() {
-        if event.kv.lease != LeaseId(0) {
-            leased.insert(&event.kv.key);
-        }
-    }
-    let mut seen: HashSet<(Revision, &Blob)> = HashSet::new();
-    let mut claims = vec![];
-    for (history, stream, position, event) in events() {
-        let kv = &event.kv;
-        if !leased.contains(&kv.key) || !seen.insert((kv.mod_revision, &kv.key)) {
-            continue;
-        }
-        let keys = KeyRange::single(kv.key.clone());
-        let says = if event.delete { Says::Gone(keys, None) } else { Says::There(keys, Looks::of(kv)) };
-        claims.push(Claim {
-            revision: kv.mod_revision,
-            says,
-            words: "a watch tells of a change that no order of the operations explains".to_owned(),
-            by: evidence::describe_message(history, stream, position),
-        });
-    }
-    claims
-}
-
-fn events_of(stream: &Stream, position: usize) -> &[Event] {
-    match &stream.messages[position].1 {
-        Message::Received(received) => match &received.news {
-            News::Watch(news) => &news.events,
-            News::Leader(_) => &[],
-        },
-        Message::Sent(_) => &[],
-    }
 }

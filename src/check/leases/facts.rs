@@ -1,9 +1,16 @@
 //! What was asked and answered about each lease. In go histories, out come the operations by lease. It judges nothing.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use crate::{
-    check::evidence::{self, Described},
+    check::{
+        evidence::{self, Described},
+        linearizable::baseline,
+        reign::Reign,
+    },
     history::reader::{History, Operation},
     operation::{
         Answer, Outcome, Request,
@@ -53,6 +60,8 @@ pub(super) struct Lease<'h> {
     pub grants: Vec<Told<'h>>,
     /// Grants of this id that may have happened.
     unknown_grants: usize,
+    /// Whether keys may have been attached to a lease of this id before it was granted.
+    was_there: bool,
     /// Keepalives, whatever their outcome.
     pub keep_alives: Vec<Told<'h>>,
     /// Answered questions how long it has left.
@@ -66,9 +75,9 @@ pub(super) struct Lease<'h> {
 }
 
 impl<'h> Lease<'h> {
-    /// Whether no lease was granted a second time under this id.
+    /// Whether no lease was granted a second time under this id, as far as anybody knows.
     pub fn is_one(&self) -> bool {
-        self.grants.len() + self.unknown_grants <= 1
+        !self.was_there && self.grants.len() + self.unknown_grants <= 1
     }
 
     /// How long it was granted for, by the grant's own answer.
@@ -82,6 +91,25 @@ impl<'h> Lease<'h> {
             Answer::Lease(LeaseAnswer::KeepAlive { ttl, .. }) if *ttl > 0 => Some((*told, seconds(*ttl))),
             _ => None,
         })
+    }
+
+    /// What says that it is gone though it had been granted: answers of the leader, and refusals of writes.
+    pub fn gone(&self, reign: &Reign<'_>) -> impl Iterator<Item = Told<'h>> {
+        let grant = self.grants.first();
+        let exists = grant.and_then(|grant| grant.returned());
+        let is_gone = |told: &&Told<'_>| match told.answer() {
+            Some(Answer::Lease(LeaseAnswer::KeepAlive { ttl, .. })) => *ttl <= 0,
+            Some(Answer::Lease(LeaseAnswer::TimeToLive { granted_ttl, .. })) => *granted_ttl == 0,
+            _ => false,
+        };
+        // A leader of the grant's term or a later one has it, unless it is new and has not caught up.
+        let granted = grant.and_then(|grant| grant.term());
+        let knows = move |told: &&Told<'_>| {
+            reign.leader_of(told.operation).zip(granted).is_some_and(|(leader, granted)| leader >= granted)
+        };
+        let answers = self.keep_alives.iter().chain(&self.times_to_live).filter(is_gone).filter(knows);
+        let gone = answers.chain(&self.refused).copied();
+        gone.filter(move |told| exists.is_some_and(|exists| told.call() > exists))
     }
 }
 
@@ -117,7 +145,29 @@ impl<'h> Facts<'h> {
                 facts.learn(Told { history, operation });
             }
         }
+        facts.look_before_grants(histories);
         facts
+    }
+
+    fn look_before_grants(&mut self, histories: &[History]) {
+        let of_baseline = baseline::find(histories).pairs;
+        let mut attached: HashMap<LeaseId, Monotonic> =
+            of_baseline.iter().map(|kv| (kv.lease, Monotonic(0))).collect();
+        let mut leases = vec![];
+        for operation in histories.iter().flat_map(|history| &history.operations) {
+            if operation.did_not_happen() {
+                continue;
+            }
+            leases_of(&operation.request, &mut leases);
+            for lease in leases.drain(..) {
+                let first = attached.entry(lease).or_insert(operation.call);
+                *first = (*first).min(operation.call);
+            }
+        }
+        for (id, lease) in &mut self.leases {
+            let granted = lease.grants.iter().filter_map(|grant| grant.returned()).min();
+            lease.was_there = attached.get(id).zip(granted).is_some_and(|(first, granted)| *first < granted);
+        }
     }
 
     fn of(&mut self, lease: LeaseId) -> &mut Lease<'h> {
