@@ -52,6 +52,23 @@ pub fn write(run: &Path) -> Result<Written, ReportError> {
     Ok(Written { page: folder.join("index.html"), totals })
 }
 
+/// The numbers of a run's timelines in which a property is broken; none if nothing was judged.
+pub fn broken_timelines(run: &Path) -> Vec<usize> {
+    load::properties(&run.join("verdicts.json"), &mut vec![])
+        .map_or(vec![], |properties| load::broken_timelines(&properties))
+}
+
+/// Whether there are still histories in the folder of a timeline: where all holds, the lab may remove them.
+pub fn has_histories(timeline: &Path) -> bool {
+    let mut entries = fs::read_dir(timeline.join("history")).into_iter().flatten().flatten();
+    entries.any(|entry| entry.path().extension().is_some_and(|ending| ending == "jsonl"))
+}
+
+/// Where the page of a timeline's histories lies, if there is one.
+pub fn history_page(run: &Path, timeline: usize) -> PathBuf {
+    run.join("report").join(format!("history-{timeline}.html"))
+}
+
 /// Writes the page of one timeline alone, for runs of which the whole page can't show every picture.
 pub fn write_timeline(run: &Path, number: usize) -> Result<Written, ReportError> {
     let mut loaded = load::run(run)?;

@@ -124,6 +124,9 @@ enum Command {
         /// Print verdicts and evidence as JSON
         #[arg(long)]
         json: bool,
+        /// Write a page with pictures of the histories, for a browser
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
     /// Judge files of SDK output, of any project in any language
     Evaluate {
@@ -187,8 +190,8 @@ async fn work(arguments: Arguments) -> Result<ExitStatus, LabError> {
         Command::Logs { service, follow } => manual::logs(service.as_deref(), follow).await,
         Command::Template { place, sdk_output } => manual::template(&place, &sdk_output),
         Command::Report { run, timeline } => manual::report(run.as_deref(), timeline),
-        Command::Check { paths, guarantee, json } => {
-            check::run(&check::Options { paths, guarantees: guarantee, json })
+        Command::Check { paths, guarantee, json, html } => {
+            check::run(&check::Options { paths, guarantees: guarantee, json, html })
         }
         Command::Evaluate { files } => manual::evaluate(&files),
     }

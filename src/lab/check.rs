@@ -2,11 +2,13 @@
 //! out come the verdicts on all guarantees with their evidence, as tables or as JSON, and an exit code. It starts
 //! nothing.
 
+pub mod pages;
 pub mod sets;
 
 use std::{
+    fs,
     io::{IsTerminal, stderr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
@@ -21,7 +23,11 @@ use crate::{
     exit::ExitStatus,
     history::reader::{self, History},
     lab::{error::LabError, progress::Progress, run},
-    report::judged::{self, Figures, Judged, Summary, json, text},
+    report::{
+        error::{ReportError, failed},
+        judged::{self, Figures, Judged, Summary, json, text},
+        page::history,
+    },
     verdict::Verdict,
 };
 
@@ -34,6 +40,8 @@ pub struct Options {
     pub guarantees: Vec<Guarantee>,
     /// Print JSON instead of tables.
     pub json: bool,
+    /// Write a page with pictures of the histories here.
+    pub html: Option<PathBuf>,
 }
 
 /// Judges what the paths hold and shows it.
@@ -46,15 +54,26 @@ pub fn run(options: &Options) -> Result<ExitStatus, LabError> {
         }
     };
     let mut all = vec![];
+    let mut pictures = vec![];
     for (number, set) in (1..).zip(&sets) {
         let of = if sets.len() > 1 { format!(" ({number} of {})", sets.len()) } else { String::new() };
-        all.push(judge(set, options, |doing| tell(format!("{doing} {}{of}", set.path.display())))?);
+        let tell = |doing: &str| tell(format!("{doing} {}{of}", set.path.display()));
+        let (judged, histories) = judge(set, &options.guarantees, tell)?;
+        if options.html.is_some() {
+            tell("drawing");
+            pictures.push(Some(history::draw(&judged, &histories)));
+        }
+        all.push(judged);
+        history::keep_within_bounds(&all, &mut pictures);
     }
     drop(progress);
     if options.json {
         println!("{}", json::render(&all).map_err(|error| LabError::Save(error.into()))?);
     } else {
         println!("{}", text::render(&all, run::width(), run::colour()));
+    }
+    if let Some(file) = &options.html {
+        write_page(file, &history::render(&all, &pictures))?;
     }
     Ok(status(judged::worst(&all)))
 }
@@ -68,7 +87,11 @@ fn status(worst: Summary) -> ExitStatus {
     }
 }
 
-fn judge(set: &Set, options: &Options, tell: impl Fn(&str)) -> Result<Judged, CheckError> {
+fn judge(
+    set: &Set,
+    guarantees: &[Guarantee],
+    tell: impl Fn(&str),
+) -> Result<(Judged, Vec<History>), CheckError> {
     let milliseconds = |start: Instant| start.elapsed().as_secs_f64() * 1e3;
     tell("reading");
     let start = Instant::now();
@@ -85,7 +108,7 @@ fn judge(set: &Set, options: &Options, tell: impl Fn(&str)) -> Result<Judged, Ch
     let families: &[Family] = if malformed.is_empty() { check::FAMILIES } else { &[] };
     let judged_by = |family: &Family| family(&case).into_iter().map(|of| (*family, of)).collect::<Vec<_>>();
     let mut judged: Vec<(Family, Judgement)> = families.iter().flat_map(judged_by).collect();
-    judged.retain(|(_, of)| options.guarantees.is_empty() || options.guarantees.contains(&of.guarantee));
+    judged.retain(|(_, of)| guarantees.is_empty() || guarantees.contains(&of.guarantee));
     let check_ms = milliseconds(start);
     let (start, mut reduced) = (Instant::now(), vec![]);
     for (family, of) in &judged {
@@ -95,7 +118,7 @@ fn judge(set: &Set, options: &Options, tell: impl Fn(&str)) -> Result<Judged, Ch
             reduced.extend(found.map(|found| (of.guarantee, found)));
         }
     }
-    Ok(Judged {
+    let judged = Judged {
         path: set.path.clone(),
         figures: Figures::of(&histories),
         malformed,
@@ -104,5 +127,10 @@ fn judge(set: &Set, options: &Options, tell: impl Fn(&str)) -> Result<Judged, Ch
         read_ms,
         check_ms,
         reduce_ms: milliseconds(start),
-    })
+    };
+    Ok((judged, histories))
+}
+
+fn write_page(file: &Path, page: &str) -> Result<(), ReportError> {
+    failed(fs::write(file, page), "write the page", file)
 }

@@ -10,6 +10,7 @@ use std::{
 use crate::{
     exit::ExitStatus,
     lab::{
+        check,
         cluster::{Cluster, UpCluster},
         compose::ComposeCluster,
         composer::Ending,
@@ -231,6 +232,7 @@ pub fn report(run: Option<&Path>, timeline: Option<usize>) -> Result<ExitStatus,
             runs.join(named.unwrap_or(Path::new("latest")))
         }
     };
+    check::pages::write(&folder);
     let written = match timeline {
         Some(number) => report::write_timeline(&folder, number)?,
         None => report::write(&folder)?,

@@ -11,6 +11,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use crate::{
     exit::ExitStatus,
     lab::{
+        check,
         cluster::{Cluster, UpCluster},
         composer::Ending,
         error::LabError,
@@ -202,6 +203,7 @@ pub fn judge(evaluation: &Evaluation<'_>, run: &RunFolder) -> Result<Vec<Propert
 /// Shows the verdicts of a run and where everything is; what the exit code says.
 pub fn report(properties: &[Property], run: &RunFolder) -> ExitStatus {
     let status = show(properties);
+    check::pages::write(run.path());
     match report::write(run.path()) {
         Ok(written) => show_report(&written),
         // The verdicts stand all the same.

@@ -56,7 +56,8 @@ impl Run {
     }
 }
 
-fn broken_timelines(properties: &[Property]) -> Vec<usize> {
+/// Numbers of the timelines in which the first failure of one of these lies.
+pub fn broken_timelines(properties: &[Property]) -> Vec<usize> {
     let broken = properties.iter().filter(|property| property.outcome == Outcome::Broken);
     let sources = broken.filter_map(|property| property.first_failure.as_ref());
     let mut numbers: Vec<_> =
@@ -91,7 +92,8 @@ pub fn run(folder: &Path) -> Result<Run, ReportError> {
     Ok(Run { name, folder: folder.to_owned(), events, etcd_version, properties, timelines, notes })
 }
 
-fn properties(path: &Path, notes: &mut Vec<String>) -> Result<Vec<Property>, ReportError> {
+/// All properties that were judged, what is broken first.
+pub fn properties(path: &Path, notes: &mut Vec<String>) -> Result<Vec<Property>, ReportError> {
     if !path.exists() {
         notes.push("there is no verdicts.json: the run ended before anything was judged".to_owned());
         return Ok(Vec::new());

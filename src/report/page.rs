@@ -3,6 +3,7 @@
 
 mod canvas;
 mod evidence;
+pub mod history;
 mod log;
 mod overview;
 mod picture;

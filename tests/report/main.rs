@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod browser;
+#[path = "../histories/mod.rs"]
+mod histories;
+mod history;
 mod sample;
 
 use std::{

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// More operations than this show nothing more to a person.
-const SHOWN_AT_MOST: usize = 20;
+pub const SHOWN_AT_MOST: usize = 20;
 
 /// All that a person needs to see, at most `width` columns wide.
 pub fn render(all: &[Judged], width: u16, colour: Colour) -> String {
@@ -154,7 +154,8 @@ pub fn reduction(reduced: &Reduced, figures: &Figures) -> String {
     text
 }
 
-fn since(time: Monotonic, began: Monotonic) -> String {
+/// A time since the first call, in milliseconds.
+pub fn since(time: Monotonic, began: Monotonic) -> String {
     let nanoseconds = time.0.saturating_sub(began.0);
     format!("{:.3} ms", Duration::from_nanos(nanoseconds).as_secs_f64() * 1e3)
 }
@@ -165,7 +166,7 @@ fn indented(text: &str, more: bool) -> String {
 }
 
 /// What was asked and became of it; then who asked whom, when, and where it was recorded.
-fn described(operation: &Described, began: Monotonic) -> [String; 2] {
+pub fn described(operation: &Described, began: Monotonic) -> [String; 2] {
     let Described { operation: name, process, member, call, returned, request, outcome } = operation;
     let call = since(*call, began);
     let when = match returned {

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use crate::report;
+
 use super::{
     events::Skeleton,
     logs::{self, Log},
@@ -23,6 +25,19 @@ pub struct Timeline {
     pub operations: Operations,
     /// From services and commands.
     pub log: Log,
+    /// What there is of its histories.
+    pub histories: Histories,
+}
+
+/// What there is of a timeline's histories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Histories {
+    /// Nothing.
+    Gone,
+    /// The files.
+    Files,
+    /// The files, and a page beside the report.
+    Page,
 }
 
 /// Reads a timeline, whose log may take `budget` bytes, and the version of etcd if a log names it.
@@ -36,8 +51,13 @@ pub fn read(
     let members = members::read(&folder, &events, notes);
     let operations = operations::read(&folder, &events, notes);
     let log = logs::read(&folder, &events, budget, notes);
+    let histories = match report::has_histories(&folder) {
+        true if report::history_page(run, events.number).exists() => Histories::Page,
+        true => Histories::Files,
+        false => Histories::Gone,
+    };
     let version = log.lines.iter().find_map(|line| etcd_version(&line.text));
-    (Timeline { number: events.number, events, members, operations, log }, version)
+    (Timeline { number: events.number, events, members, operations, log, histories }, version)
 }
 
 /// From `starting an etcd server  etcd-version=3.5.30`, or `etcd Version: 3.4.23`.

@@ -2,7 +2,7 @@
 //! timeline, out comes markup; what is aggregated was so when it was loaded.
 
 mod commands;
-mod faults;
+pub(super) mod faults;
 mod members;
 mod moments;
 mod operations;

@@ -4,7 +4,10 @@ use maud::{Markup, html};
 
 use super::{clock, log, picture};
 use crate::report::{
-    load::{Run, timeline::Timeline},
+    load::{
+        Run,
+        timeline::{Histories, Timeline},
+    },
     totals::{Totals, counted},
 };
 
@@ -27,6 +30,7 @@ pub fn render(run: &Run, timeline: &Timeline, is_broken: bool, open: bool) -> Ma
             @if let Some(kinds) = &events.fault_kinds {
                 p.dim { "Faults drawn for it: " @if kinds.is_empty() { "none" } @else { (kinds.join(", ")) } "." }
             }
+            (histories(run, timeline))
             @if !events.skipped_faults.is_empty() { (skipped(timeline)) }
             div.tools {
                 span.dim.script-only hidden { "Drag across the picture, or click it, to see the log of that time." }
@@ -39,6 +43,24 @@ pub fn render(run: &Run, timeline: &Timeline, is_broken: bool, open: bool) -> Ma
             }
             (picture::render(run, timeline))
             (log::render(timeline))
+        }
+    }
+}
+
+/// Where every operation can be looked at.
+fn histories(run: &Run, timeline: &Timeline) -> Markup {
+    let number = timeline.number;
+    html! {
+        @match timeline.histories {
+            Histories::Gone => {},
+            Histories::Page => p {
+                a href={ "history-" (number) ".html" } { "Every operation and watch of timeline " (number) }
+                ": a picture with the guarantees of etcd that it keeps or breaks."
+            },
+            Histories::Files => p.dim {
+                "Every operation and watch, in a picture: "
+                code { "etcd-lab check " (run.folder.join(format!("timeline-{number}")).display()) " --html FILE" }
+            },
         }
     }
 }

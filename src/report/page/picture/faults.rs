@@ -74,7 +74,8 @@ fn nodes(timeline: &Timeline) -> Vec<String> {
     nodes
 }
 
-fn family(kind: &str) -> (&'static str, &'static str) {
+/// The name of the family of a kind, and its class.
+pub fn family(kind: &str) -> (&'static str, &'static str) {
     let found = FAMILIES.iter().find(|(_, _, words)| words.iter().any(|word| kind.contains(word)));
     let (name, class, _) = found.unwrap_or(&FAMILIES[FAMILIES.len() - 1]);
     (name, class)
