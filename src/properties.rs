@@ -39,6 +39,12 @@ pub const NEEDS_FAULTS: &[&str] = &[
 
 /// Messages of the sometimes properties that only some draws of traffic bring about.
 const OF_FEW_DRAWS: &[&str] = &[
+    "Serializable reads are answered",
+    "Keys are overwritten",
+    "Keys are deleted",
+    "Large values are written",
+    "Empty values are written",
+    "A delete of a range removes several keys",
     "Hundreds of watches share one stream",
     "Progress of watches is told when it is asked for",
     "Progress of a watch is told now and then",

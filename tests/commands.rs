@@ -16,6 +16,7 @@ use std::{
 
 use common::{healthy_cluster, temporary_folder};
 use etcd_antithesis::{
+    check::judgement::Guarantee,
     history::reader::{self, Operation},
     lab::processes::Cluster,
     operation::{Request, service::MaintenanceRequest},
@@ -138,12 +139,12 @@ fn etcdctl(cluster: &Cluster, arguments: &[&str]) {
 
 /// Parallel drivers, each as often as it takes for most of what it can do to come up.
 const PARALLEL: [(&str, usize); 6] = [
-    ("parallel_driver_generate_traffic", 3),
-    ("parallel_driver_transactions", 2),
-    ("parallel_driver_kubernetes", 4),
+    ("parallel_driver_generate_traffic", 2),
+    ("parallel_driver_transactions", 1),
+    ("parallel_driver_kubernetes", 3),
     ("parallel_driver_watches", 2),
-    ("parallel_driver_leases", 2),
-    ("parallel_driver_locks", 2),
+    ("parallel_driver_leases", 1),
+    ("parallel_driver_locks", 1),
 ];
 const SERIAL: [&str; 2] = ["serial_driver_delete_keys", "serial_driver_compact_and_defragment"];
 
@@ -178,13 +179,12 @@ fn the_template_holds_on_an_honest_cluster() {
     for message in always.iter().filter(|message| !is_undecided(message, &said)) {
         here.holds(message);
     }
-    for message in
-        ["Leases were over while faults were off", "Caches that watches keep are compared with lists"]
-    {
-        assert!(here.asserted().contains_key(&(message.to_owned(), true)), "{message} was never reached");
-    }
+    assert!(said.matches("undecided").count() <= UNDECIDED_AT_MOST, "{said}");
+    let reached = |message: &str| here.asserted().contains_key(&(message.to_owned(), true));
+    assert!(reached("Caches that watches keep are compared with lists"));
+    assert!(reached("Leases were over while faults were off") || said.contains(OPEN), "{said}");
     let histories = reader::read_folder(&here.history()).unwrap();
-    assert_eq!(histories.len(), 4 + parallel.len() + 3 * SERIAL.len());
+    assert_eq!(histories.len(), 4 + parallel.len() + parallel.len().div_ceil(5) * SERIAL.len());
     let operations = || histories.iter().flat_map(|history| &history.operations);
     assert!(operations().all(|operation| operation.returned.is_some()));
     let hashed = |operation: &&Operation| {
@@ -194,9 +194,17 @@ fn the_template_holds_on_an_honest_cluster() {
     assert!(last.operations.iter().filter(hashed).count() >= 3 && last.streams.len() >= 3);
 }
 
+/// Requests whose fate a busy machine leaves unknown can make the searches for an order long; all else is decided.
+const UNDECIDED_AT_MOST: usize = 6;
+
+/// What the last command says if it has no time for some judgements.
+const OPEN: &str = "what is not told of here is undecided";
+
 /// A judgement that the last command left open is asserted neither way.
 fn is_undecided(message: &str, said: &str) -> bool {
-    said.contains(&format!("{message}: undecided"))
+    let is_judgement = Guarantee::ALL.iter().any(|guarantee| guarantee.message() == message);
+    let is_open = said.contains(OPEN) && is_judgement && !said.contains(&format!("{message}: looked at"));
+    is_open || said.contains(&format!("{message}: undecided"))
 }
 
 /// A singleton that is killed, as an `eventually_` command's beginning does, leaves nothing that is held against the

@@ -84,7 +84,7 @@ impl Plan {
             actions: random::between(1, *random::choice(&[100, 500, 2_000])),
             budget: Duration::from_secs(*random::choice(&[2, 5, 10])),
             servers: random::between(1, 4),
-            reflectors: random::between(0, 2),
+            reflectors: random::between(1, 3),
             leave: *random::choice(&[0.0, 0.02, 0.1]),
             deadline: Duration::from_millis(*random::choice(&[500, 3_000])),
             names: *random::choice(&[2, 8, 30]),
