@@ -43,9 +43,17 @@ fn read(bytes: &[u8]) -> Result<Option<usize>, HistoryError> {
     Ok(read)
 }
 
-/// A valid history with most sorts of operations, as a recorder writes it.
+/// A valid history with most sorts of operations and streams, as a recorder writes it.
 fn valid() -> Vec<u8> {
-    let shape = histories::Shape { odd: true, unknown_percent: 10, ..histories::Shape::bench(300, 5, 0) };
+    let shape = histories::Shape {
+        odd: true,
+        unknown_percent: 10,
+        leases: 3,
+        lease_ends: 5,
+        compactions: 3,
+        streams: 3,
+        ..histories::Shape::bench(300, 5, 0)
+    };
     let folder = tempfile::tempdir().unwrap();
     let written = histories::generate(shape, 7).into_histories();
     std::fs::read(save(folder.path(), written.last().unwrap()).unwrap()).unwrap()
@@ -178,4 +186,41 @@ proptest! {
         }
         let _ = read(&bytes);
     }
+}
+
+/// What real clients recorded: locks, elections, members and streams that end in errors too.
+fn recorded() -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/histories/version-2");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let histories = files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    histories.map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+/// Each field of what was recorded, one at a time: its value is left out, is of another kind, or is huge.
+#[test]
+fn recorded_fields_that_are_wrong_are_read_or_refused() {
+    limit_memory();
+    let values: [&[u8]; 6] = [b"null", b"-1", b"18446744073709551616", b"[[]]", b"{\"x\":1}", b"\"\\u0000\""];
+    let (mut random, mut tried) = (1_u64, 0);
+    for bytes in recorded() {
+        let first = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let colons: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] == b':').collect();
+        for _ in 0..40 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let at = colons[usize::try_from(random >> 33).unwrap() % colons.len()] + 1;
+            let line = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let end = bytes[at..]
+                .iter()
+                .position(|byte| b",}]\n".contains(byte))
+                .map_or(bytes.len(), |end| at + end);
+            let rest =
+                bytes[end..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |rest| end + rest);
+            for value in values {
+                let wrong = [&bytes[line..at], value, &bytes[end..rest], b"\n"].concat();
+                let _ = read(&[&bytes[..first], &wrong].concat());
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 2_000, "{tried}");
 }

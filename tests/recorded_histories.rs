@@ -28,6 +28,7 @@ struct About {
     /// Guarantees that can't be decided as it is.
     #[serde(default)]
     undecided: Vec<String>,
+    #[serde(default)]
     planted: Vec<Planted>,
 }
 
