@@ -204,6 +204,8 @@ fn a_failure_is_in_sight_at_opening() {
     let at =
         of_picture(&mut browser, "picture.focus.map((item) => Math.floor(picture.view.axis.from[item]))");
     assert_eq!(at, json!([37, 42]), "in order of revision");
+    let note = browser.text("document.querySelector('.note').textContent");
+    assert_eq!(note, "24 without a revision are not here");
     browser.screenshot(&shots().join("history-revisions.png"), false);
     calm(&browser);
 }
@@ -275,6 +277,76 @@ fn watches_have_lanes_with_events_and_progress() {
         assert_eq!(right, true);
     }
     browser.screenshot(&shots().join("history-watches.png"), false);
+    calm(&browser);
+}
+
+/// Dragging moves, the wheel zooms where it is turned, and what is pointed at is told and can be clicked.
+#[test]
+fn the_pointer_moves_zooms_and_asks() {
+    let (folder, _) = planted(0);
+    let page = page(folder.path(), 1);
+    let mut browser = Browser::start();
+    browser.look(1280, 900, "light");
+    open(&mut browser, &page);
+    let view = |browser: &mut Browser| {
+        frame(browser);
+        let view = of_picture(browser, "[picture.view.from, picture.view.to]");
+        (view[0].as_f64().unwrap(), view[1].as_f64().unwrap())
+    };
+    let place = |browser: &mut Browser| {
+        let inside = of_picture(
+            browser,
+            "(() => { const box = picture.painter.box(picture.focus[1]), at = picture.canvas.getBoundingClientRect(); \
+             return [at.x + box.x + box.width / 2, at.y + box.y + box.height / 2]; })()",
+        );
+        (inside[0].as_f64().unwrap(), inside[1].as_f64().unwrap())
+    };
+    browser.middle("canvas.lanes");
+    let (x, y) = place(&mut browser);
+    browser.call("Input.dispatchMouseEvent", &json!({"type": "mouseMoved", "x": x, "y": y}));
+    browser.wait_for("document.querySelector('#tip').textContent.includes('p3/8/PlUa2b3ZyvpiFgkX')");
+    browser.drag((x, y), (x, y));
+    browser.wait_for("!document.querySelector('.detail').hidden");
+    let current = browser.text("document.querySelector('.steps [aria-current=true]').textContent");
+    assert!(current.contains("PlUa2b3ZyvpiFgkX"), "{current}");
+    browser.middle("canvas.lanes");
+    let (x, y) = place(&mut browser);
+    let (from, to) = view(&mut browser);
+    let wheel = json!({"type": "mouseWheel", "x": x, "y": y, "deltaX": 0, "deltaY": -200});
+    browser.call("Input.dispatchMouseEvent", &wheel);
+    browser.wait_for(&format!("{PICTURE}.view.to - {PICTURE}.view.from < {}", (to - from) * 0.9));
+    let (again, _) = place(&mut browser);
+    assert!((again - x).abs() < 3.0, "what is pointed at stays where it is: {x} to {again}");
+    let (from, to) = view(&mut browser);
+    browser.drag((x, y + 60.0), (x - 120.0, y + 60.0));
+    let (moved, end) = view(&mut browser);
+    assert!(moved > from && (end - moved - (to - from)).abs() < 1.0, "moved, not zoomed");
+    calm(&browser);
+}
+
+/// Of several sets, the worst stands first and is open; each picture is made when it is first looked at.
+#[test]
+fn each_timeline_of_a_run_has_a_picture() {
+    let run = tempfile::tempdir().unwrap();
+    for (number, shape) in [(1, small()), (2, small())] {
+        let folder = run.path().join(format!("timeline-{number}/history"));
+        for history in generated(shape, 3 + number, 5_000_000_000, 200_000) {
+            save(&folder, &history).unwrap();
+        }
+    }
+    plant(&run.path().join("timeline-2/history/driver.jsonl"));
+    let page = page(run.path(), 1);
+    let mut browser = Browser::start();
+    browser.look(1280, 900, "light");
+    open(&mut browser, &page);
+    let names = browser.text("[...document.querySelectorAll('.history h2')].map((name) => name.textContent.split('/').at(-1)).join()");
+    assert_eq!(names, "timeline-2,timeline-1");
+    assert_eq!(browser.value("document.querySelector('#history-2').picture === undefined"), true);
+    browser.click("#history-2 > summary");
+    browser.wait_for("document.querySelector('#history-2').picture !== undefined");
+    frame(&mut browser);
+    let drawn = "document.querySelector('#history-2').picture.model.count";
+    assert!(browser.number(drawn) > 240.0);
     calm(&browser);
 }
 

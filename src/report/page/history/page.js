@@ -156,6 +156,10 @@ class Picture {
   select(item, follow = true) {
     this.selected = item;
     this.detail.hidden = item === null;
+    for (const button of all("[data-step]", this.section)) {
+      const current = item !== null && Number(button.dataset.finding) === this.finding && this.focus[button.dataset.step] === item;
+      button.setAttribute("aria-current", current);
+    }
     if (item !== null) {
       this.tell(item);
       if (follow) this.follow(item);
@@ -259,6 +263,8 @@ class Picture {
     view.show(from, to);
     this.strip.count();
     if (this.focus.length) this.zoomTo(this.focus);
+    const without = view.axis.from.reduce((count, from) => count + Number.isNaN(from), 0);
+    one(".note", this.section).textContent = without ? `${grouped(without)} without a revision are not here` : "";
     for (const button of all("[data-axis]", this.section)) button.setAttribute("aria-pressed", button.dataset.axis === name);
     this.redraw();
   }

@@ -56,6 +56,7 @@ pub fn render(number: usize) -> Markup {
             span.key data-kind="unknown" { span.swatch.k-unknown {} "unknown outcome, open-ended" }
             span.key data-kind="events" { span.mark.k-events { "●" } "watch events" }
             span.key data-kind="progress" { span.mark.k-progress { "◆" } "progress" }
+            span.note {}
         }
         div.detail.script-only tabindex="-1" role="status" hidden {}
     }
