@@ -25,7 +25,6 @@ use crate::{
         judged::{self, Judged, Summary, text},
         totals::{counted, grouped},
     },
-    types::Monotonic,
     verdict::Verdict,
 };
 
@@ -246,14 +245,16 @@ fn section(number: usize, Drawn { judged, picture }: Drawn<'_>) -> Markup {
 /// What a picture leaves out.
 fn window(judged: &Judged, picture: &Picture) -> Markup {
     let began = judged.figures.began.unwrap_or_default();
-    let at = |ns: u64| text::since(Monotonic(began.0 + ns), began);
-    let (from, to) = picture.span_ns;
-    let around =
-        if picture.evidence.iter().any(|items| !items.is_empty()) { ", around the evidence" } else { "" };
+    let (from, to) = picture.span;
+    let around = if picture.evidence.iter().any(|items| !items.is_empty()) {
+        ", and what the evidence names"
+    } else {
+        ""
+    };
     html! {
         p.left-out {
             "The picture has " (grouped(picture.shown)) " of " (grouped(picture.all))
-            " operations and messages: those from " (at(from)) " to " (at(to)) (around)
+            " operations and messages: those from " (text::since(from, began)) " to " (text::since(to, began)) (around)
             ". All of them were judged."
         }
     }

@@ -11,7 +11,11 @@ use super::{
     lanes::{self, Lane},
     words::{self, Words},
 };
-use crate::{check::evidence::Described, history::reader::History, types::Blob};
+use crate::{
+    check::evidence::Described,
+    history::reader::History,
+    types::{Blob, Monotonic},
+};
 
 /// Longer keys and values are cut, on the page and for finding.
 const BLOB_CHARS: usize = 120;
@@ -31,8 +35,8 @@ pub struct Picture {
     pub all: usize,
     /// The items of each piece of evidence, by their numbers.
     pub evidence: Vec<Vec<usize>>,
-    /// From its first item to its last, in nanoseconds since the set began.
-    pub span_ns: (u64, u64),
+    /// The times between which nothing is left out.
+    pub span: (Monotonic, Monotonic),
 }
 
 #[derive(Serialize)]
@@ -140,7 +144,7 @@ fn numbered(names: &mut Vec<String>, name: &str) -> usize {
 
 /// Draws them up; `began` is the time that all times are counted from.
 fn picture(histories: &[History], chosen: Chosen, faults: Vec<Band>, began: u64) -> Picture {
-    let Chosen { items, all, evidence } = chosen;
+    let Chosen { items, all, span, evidence } = chosen;
     let lanes = lanes::lay_out(histories, &items);
     let mut table = Table { places: HashMap::from([(String::new(), 0)]), texts: vec![String::new()] };
     let mut data = Data {
@@ -162,13 +166,12 @@ fn picture(histories: &[History], chosen: Chosen, faults: Vec<Band>, began: u64)
         before = item.start.0;
     }
     data.strings = table.texts;
-    let since = |item: Option<&Item>| item.map_or(0, |item| item.start.0.saturating_sub(began));
     Picture {
         json: serde_json::to_string(&data).unwrap_or_default().replace('<', "\\u003c"),
         shown: items.len(),
         all,
         evidence: data.evidence,
-        span_ns: (since(items.first()), since(items.last())),
+        span,
     }
 }
 

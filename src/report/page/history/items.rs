@@ -76,6 +76,8 @@ pub struct Chosen {
     pub items: Vec<Item>,
     /// How many there are in all.
     pub all: usize,
+    /// The times between which nothing is left out.
+    pub span: (Monotonic, Monotonic),
     /// The items of each piece of evidence, by their numbers in `items`.
     pub evidence: Vec<Vec<usize>>,
 }
@@ -89,12 +91,15 @@ pub fn choose(histories: &[History], evidence: &[Vec<Described>], at_most: usize
     let mut items = all(histories);
     items.sort_by_key(|item| item.start);
     let count = items.len();
+    let start = |index: usize| items.get(index).map_or(Monotonic(0), |item| item.start);
+    let mut span = (start(0), start(count.saturating_sub(1)));
     if count > at_most {
         let named: HashSet<_> = places.iter().flatten().copied().collect();
         let first = places.iter().find(|places| !places.is_empty());
         let concerned = first.and_then(|first| first.last());
         let middle = concerned.and_then(|place| items.iter().position(|item| item.place() == *place));
         let from = middle.unwrap_or(0).saturating_sub(at_most / 2).min(count - at_most);
+        span = (start(from), start(from + at_most - 1));
         let mut index = 0;
         items.retain(|item| {
             index += 1;
@@ -110,7 +115,7 @@ pub fn choose(histories: &[History], evidence: &[Vec<Described>], at_most: usize
         .iter()
         .map(|places| places.iter().filter_map(|place| numbers.get(place).copied()).collect())
         .collect();
-    Chosen { items, all: count, evidence }
+    Chosen { items, all: count, span, evidence }
 }
 
 fn all(histories: &[History]) -> Vec<Item> {
@@ -217,6 +222,8 @@ mod tests {
         let chosen = choose(&recorded(1_000, &[]), &evidence, 20);
         let times: Vec<_> = chosen.items.iter().map(|item| item.start.0).collect();
         assert_eq!((chosen.all, times.len()), (1_001, 22));
+        // The end of the stream, at 50, moves those after it by one.
+        assert_eq!(chosen.span, (Monotonic(490), Monotonic(509)));
         assert!(times.starts_with(&[2]) && times.ends_with(&[900]) && times.contains(&509));
         assert_eq!(chosen.items[chosen.evidence[0][1]].start.0, 500);
         assert_eq!(chosen.evidence[1], [21]);
