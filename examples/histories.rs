@@ -1,14 +1,12 @@
-//! Histories of any size, for measuring: `make FOLDER OPERATIONS KEYS UNKNOWN_PERCENT` writes one as a recorder does,
-//! and `measure FOLDER` reads and checks it and says what that took. In go numbers, out come files and figures; it is
-//! no part of what is shipped.
+//! Histories of any size, for measuring: `make FOLDER OPERATIONS KEYS UNKNOWN_PERCENT [WATCHES]` writes one as a recorder
+//! does, `measure FOLDER` reads and checks it and says what that took, and `measure-all FOLDER` does so of all guarantees.
+//! In go numbers, out come files and figures; it is no part of what is shipped.
 
 use std::{env, path::Path, process::ExitCode, time::Duration};
 
 use etcd_antithesis::{
-    check::linearizable,
+    check::{self, case::Case, linearizable},
     history::{reader, save::save},
-    operation::Outcome,
-    types::{ClusterId, MemberId, Monotonic},
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -21,16 +19,19 @@ fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["make", folder, operations, keys, unknown] => {
-            let number = |word: &str| word.parse().expect("operations, keys and percent are numbers");
-            let percent = unknown.parse().expect("operations, keys and percent are numbers");
-            let shape = Shape::bench(number(operations), number(keys), percent);
+        ["make", folder, operations, keys, unknown, watches @ ..] => {
+            let number = |word: &str| word.parse().expect("what is behind the folder are numbers");
+            let percent = unknown.parse().expect("what is behind the folder are numbers");
+            let watches = watches.first().map_or(0, |watches| number(watches) as u64);
+            let shape = Shape { watches, ..Shape::bench(number(operations), number(keys), percent) };
             make(generate(shape, 1), Path::new(folder));
         }
-        ["measure", folder] => measure(Path::new(folder)),
+        ["measure", folder] => measure(Path::new(folder), false),
+        ["measure-all", folder] => measure(Path::new(folder), true),
         _ => {
             eprintln!(
-                "usage: histories make FOLDER OPERATIONS KEYS UNKNOWN_PERCENT | histories measure FOLDER"
+                "usage: histories make FOLDER OPERATIONS KEYS UNKNOWN_PERCENT [WATCHES] | histories measure FOLDER | \
+                 histories measure-all FOLDER"
             );
             return ExitCode::from(2);
         }
@@ -38,34 +39,36 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Numbers get as long as those of etcd and of a machine that has run for some days.
-fn make(mut generated: Generated, folder: &Path) {
-    let time = |time: &mut Monotonic| time.0 = 345_600_000_000_000 + 1000 * time.0;
-    for operation in &mut generated.operations {
-        time(&mut operation.call);
-        if let Some((returned, outcome)) = &mut operation.returned {
-            time(returned);
-            if let Outcome::Ok(response) = outcome {
-                response.header.cluster = ClusterId(14_841_639_068_965_178_418);
-                response.header.member = MemberId(10_276_657_743_932_975_437);
-            }
-        }
-    }
-    for history in generated.into_histories() {
+fn make(generated: Generated, folder: &Path) {
+    for history in generated.with_long_numbers().into_histories() {
         save(folder, &history).expect("the folder is writable");
     }
 }
 
-fn measure(folder: &Path) {
+fn measure(folder: &Path, all: bool) {
     let start = cpu_time();
     let read = reader::read_folder(folder).expect("the folder has histories");
+    let between = cpu_time();
+    let peak = peak_kb();
+    println!("read      {:?}, memory {} MB at most", between.saturating_sub(start), peak / 1000);
     let between = cpu_time();
     let found = linearizable::check(&read);
     let end = cpu_time();
     println!("{:?} {:?}", found.verdict, found.figures);
-    println!("read   {:?}", between.saturating_sub(start));
-    println!("check  {:?}", end.saturating_sub(between));
-    println!("memory {} MB at most", peak_kb() / 1000);
+    println!("check     {:?}, memory {} MB at most", end.saturating_sub(between), peak_kb() / 1000);
+    if !all {
+        return;
+    }
+    let case = Case::new(&read);
+    for family in check::FAMILIES {
+        let start = cpu_time();
+        let judged = family(&case);
+        println!("{:?} for:", cpu_time().saturating_sub(start));
+        for of in judged {
+            println!("    {:?} of {}: {}", of.verdict, of.looked_at, of.guarantee.name());
+        }
+    }
+    println!("check all {:?}, memory {} MB at most", cpu_time().saturating_sub(end), peak_kb() / 1000);
 }
 
 /// What this process has used of a processor so far.

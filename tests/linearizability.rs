@@ -251,7 +251,7 @@ fn a_compaction_tells_how_far_the_store_had_come() {
     let shown = found.evidence.unwrap().operations;
     assert_eq!(
         shown.iter().map(|it| it.operation.as_str()).collect::<Vec<_>>(),
-        ["driver#15", "driver#12", "driver#13"]
+        ["driver#12", "driver#13", "driver#15"]
     );
     assert!(matches!(found.verdict, Verdict::Broken(_)));
     generated.operations[12].call = Monotonic(120);

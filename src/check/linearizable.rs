@@ -21,6 +21,7 @@
 mod agree;
 pub(super) mod baseline;
 mod compaction;
+mod rows;
 mod search;
 mod services;
 mod sightings;
@@ -35,6 +36,7 @@ use serde::Serialize;
 
 use self::{
     baseline::Baseline,
+    rows::Rows,
     search::{Filler, Found, Search},
     services::Part,
     sightings::Sightings,
@@ -153,12 +155,16 @@ pub(super) fn explain_told(
 ) -> (Linearizability, Vec<LeaseEnd>) {
     let operations: Vec<&Operation> = histories.iter().flat_map(|history| &history.operations).collect();
     let baseline = baseline::find(histories);
-    let (parts, nameless) = services::parts(&operations);
+    let mut store = Store::at(baseline.revision, baseline.pairs.iter().copied());
+    let rows = Rows::new(&operations, &mut store);
+    let (parts, nameless) = services::parts(&operations, &rows.rare);
     let mut check = Check {
         histories,
         terms,
         told,
         operations: &operations,
+        rows,
+        store: &store,
         parts: &parts,
         nameless,
         baseline: &baseline,
@@ -178,6 +184,9 @@ struct Check<'h, 'c> {
     terms: &'h Terms,
     told: &'h Told<'h>,
     operations: &'c [&'h Operation],
+    rows: Rows,
+    /// What there was at the start, with the keys of plain operations named.
+    store: &'c Store<'h>,
     /// What may have been done for locks and elections.
     parts: &'h [Part],
     /// How many operations may have written keys that nobody knows.
@@ -190,22 +199,22 @@ type Judged = (Verdict, Option<Evidence>);
 
 impl Check<'_, '_> {
     fn run(&mut self, steps_at_most: u64, ends: &mut Vec<LeaseEnd>) -> Judged {
-        let unknown = self.operations.iter().filter(|operation| unknown::may_fill(operation)).count();
-        let fillers = unknown + self.parts.len() + services::PARTS_AT_MOST * self.nameless;
-        let mut leases = unknown::leases(self.operations, self.parts, &self.baseline.pairs);
+        let fillers = self.rows.unknown.len() + self.parts.len() + services::PARTS_AT_MOST * self.nameless;
+        let mut leases = unknown::leases(self.operations, &self.rows, self.parts, &self.baseline.pairs);
         self.figures.unknown_writes = fillers;
         // Each end takes a key with it that was attached by a put of its own.
         let of_leases = leases.len();
         leases.sort_unstable();
         leases.dedup();
         let base = self.baseline.revision;
-        let timeline = match Timeline::new(self.operations, self.told, base, fillers + of_leases) {
+        let timeline = match Timeline::new(&self.rows, self.told, base, fillers + of_leases) {
             Ok(timeline) => timeline,
             Err(Contradiction::TooManyRevisions(index, reach)) if self.baseline.unsure.is_some() => {
                 return self.without_start(index, reach);
             }
             Err(contradiction) => return self.contradiction(contradiction),
         };
+        self.rows.forget();
         self.figures.last_revision = timeline.last;
         self.figures.gaps = timeline.gaps().len();
         let fillers = match self.replay(&timeline, &leases, steps_at_most, ends) {
@@ -229,10 +238,11 @@ impl Check<'_, '_> {
         steps_at_most: u64,
         ends: &mut Vec<LeaseEnd>,
     ) -> Result<Vec<(Revision, Filler)>, Box<Judged>> {
-        let mut store = Store::at(timeline.base, self.baseline.pairs.iter().copied());
+        let mut store = self.store.clone();
         let (mut candidates, mut sightings) = (Candidates::default(), Sightings::default());
         if self.figures.gaps > 0 {
-            candidates = Candidates::new(self.operations, self.parts, &mut store, leases, self.terms);
+            candidates =
+                Candidates::new(self.operations, &self.rows, self.parts, &mut store, leases, self.terms);
             sightings = Sightings::new(self.operations, self.told, timeline, &mut store);
         }
         let bound = steps_at_most.saturating_add(self.operations.len() as u64);
@@ -269,11 +279,12 @@ impl Check<'_, '_> {
         fillers: &[(Revision, Filler)],
         unseen: usize,
     ) -> Option<Judged> {
-        let without = compaction::check(self.operations, timeline, &[], unseen);
+        let check = |fillers| compaction::check(self.operations, &self.rows.rare, timeline, fillers, unseen);
+        let without = check(&[]);
         if let Err(disorder) = without {
             return Some(self.disorder(&disorder));
         }
-        if fillers.is_empty() || compaction::check(self.operations, timeline, fillers, unseen).is_ok() {
+        if fillers.is_empty() || check(fillers).is_ok() {
             return None;
         }
         let reason = "compactions fit in only if other writes of unknown fate happened than was assumed";
@@ -283,7 +294,7 @@ impl Check<'_, '_> {
     /// What can't be judged, though it contradicts nothing.
     fn not_judged(&self) -> Option<String> {
         let base = self.baseline.revision;
-        let early = |operation: &&&Operation| {
+        let early = |operation: &&Operation| {
             if !operation.request.is_key_value() {
                 return false;
             }
@@ -296,7 +307,11 @@ impl Check<'_, '_> {
             matches!(role, timeline::Role::Write(revision) if revision <= base)
                 || named.unwrap_or(header).min(header) < base
         };
-        let early = self.operations.iter().filter(early).count();
+        let early = if self.rows.is_early {
+            self.operations.iter().copied().filter(early).count()
+        } else {
+            self.rare().filter(early).count()
+        };
         if early > 0 {
             return Some(format!(
                 "{early} answers are of revisions before {base}, the first whose state is known"
@@ -312,13 +327,18 @@ impl Check<'_, '_> {
 
     /// How many transactions there are whose result may depend on the member.
     fn divergent(&self) -> Option<usize> {
-        let is = |operation: &&&Operation| {
+        let is = |operation: &&Operation| {
             !operation.did_not_happen()
                 && operation.request.can_write()
                 && matches!(operation.request, Request::Txn(_))
                 && search::reads_past(&operation.request)
         };
-        let count = self.operations.iter().filter(is).count();
+        let count = self.rare().filter(is).count();
         (count > 0).then_some(count)
+    }
+
+    /// The operations that are anything but plain puts and reads.
+    fn rare(&self) -> impl Iterator<Item = &Operation> {
+        self.rows.rare.iter().map(|index| self.operations[*index as usize])
     }
 }

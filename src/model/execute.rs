@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 
-use super::store::{KeyId, Pair, Store, single};
+use super::store::{KeyId, Pair, Store};
 use crate::{
     operation::{
         Answer, Compact, Compare, DeleteRange, KeyValue, Operator, Order, OrderBy, Put, Range, RangeAnswer,
@@ -77,7 +77,7 @@ impl<'h> Store<'h> {
     pub fn end_lease(&mut self, lease: LeaseId) -> bool {
         let keys: Vec<_> = self.attached(lease).collect();
         for key in &keys {
-            self.delete(self.name(*key));
+            self.delete(*key);
         }
         if !keys.is_empty() {
             self.commit();
@@ -89,7 +89,7 @@ impl<'h> Store<'h> {
     pub fn lose_leased(&mut self, key: KeyId) -> bool {
         let leased = self.pair(key).is_some_and(|pair| pair.lease != LeaseId(0));
         if leased {
-            self.delete(self.name(key));
+            self.delete(key);
             self.commit();
         }
         leased
@@ -130,7 +130,7 @@ impl<'h> Store<'h> {
     fn refuse(&self, request: &Request, path: &mut impl Iterator<Item = bool>) -> Result<(), Refusal> {
         match request {
             Request::Put(put) => {
-                let there = || self.known(&put.key).and_then(|id| self.pair(id)).is_some();
+                let there = || self.get(&put.key).is_some();
                 if (put.ignore_value || put.ignore_lease) && !there() {
                     return Err(Refusal::KeyNotFound);
                 }
@@ -175,8 +175,11 @@ impl<'h> Store<'h> {
             Request::DeleteRange(delete) => Ok(Reply::DeleteRange(self.perform_delete(delete))),
             Request::Txn(txn) => {
                 let holds = path.next().unwrap_or_default();
-                let replies = branch(txn, holds).iter().map(|request| self.perform(request, path));
-                Ok(Reply::Txn(holds, replies.collect::<Result<_, _>>()?))
+                let mut replies = Vec::with_capacity(branch(txn, holds).len());
+                for request in branch(txn, holds) {
+                    replies.push(self.perform(request, path)?);
+                }
+                Ok(Reply::Txn(holds, replies))
             }
             Request::Compact(compact) => {
                 self.set_compacted(compact.revision);
@@ -188,24 +191,28 @@ impl<'h> Store<'h> {
 
     fn perform_put(&mut self, put: &'h Put) -> Result<Reply<'h>, Refusal> {
         let id = self.id(&put.key);
-        let before = self.pair(id);
-        if (put.ignore_value || put.ignore_lease) && before.is_none() {
-            return Err(Refusal::KeyNotFound);
+        if !put.ignore_value && !put.ignore_lease {
+            return Ok(Reply::Put(self.put(id, &put.value, put.lease)));
         }
-        let value = before.filter(|_| put.ignore_value).map_or(&put.value, |pair| pair.value);
-        let lease = before.filter(|_| put.ignore_lease).map_or(put.lease, |pair| pair.lease);
-        self.put(id, &put.key, value, lease);
-        Ok(Reply::Put(before))
+        let before = self.pair(id).ok_or(Refusal::KeyNotFound)?;
+        let value = if put.ignore_value { before.value } else { &put.value };
+        let lease = if put.ignore_lease { before.lease } else { put.lease };
+        Ok(Reply::Put(self.put(id, value, lease)))
+    }
+
+    /// Puts a key of known number, whatever was there; the same as to execute the request.
+    pub fn put_plainly(&mut self, id: KeyId, put: &'h Put) -> Reply<'h> {
+        let before = self.put(id, &put.value, put.lease);
+        self.commit();
+        Reply::Put(before)
     }
 
     fn perform_delete(&mut self, delete: &DeleteRange) -> Vec<Pair<'h>> {
-        let before: Vec<_> = if single(&delete.keys) {
-            self.known(&delete.keys.key).and_then(|id| self.pair(id)).into_iter().collect()
-        } else {
-            self.pairs(&delete.keys).collect()
-        };
+        let before: Vec<_> = self.pairs(&delete.keys).collect();
         for pair in &before {
-            self.delete(pair.key);
+            if let Some(id) = self.known(pair.key) {
+                self.delete(id);
+            }
         }
         before
     }

@@ -3,9 +3,11 @@
 //! revision; out come pairs as of a revision. It borrows keys and values from the history that is replayed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
 };
+
+use foldhash::HashMap;
 
 use crate::{
     operation::{KeyRange, KeyValue},
@@ -23,13 +25,16 @@ impl KeyId {
     }
 }
 
-/// What one revision left of a key.
+/// What one revision left of a key. There are as many as writes, so it holds nothing that is known otherwise.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'h> {
+struct Entry<'h> {
     /// The revision that wrote it.
-    pub revision: Revision,
-    /// The pair; none if that revision deleted the key.
-    pub pair: Option<Pair<'h>>,
+    revision: Revision,
+    /// The value; none if that revision deleted the key.
+    value: Option<&'h Blob>,
+    create: Revision,
+    version: Version,
+    lease: LeaseId,
 }
 
 /// A key's value with its metadata.
@@ -49,6 +54,22 @@ pub struct Pair<'h> {
     pub lease: LeaseId,
 }
 
+impl<'h> Entry<'h> {
+    fn of(pair: &Pair<'h>) -> Self {
+        let Pair { key: _, value, create, modified, version, lease } = *pair;
+        Self { revision: modified, value: Some(value), create, version, lease }
+    }
+
+    fn deleted(revision: Revision) -> Self {
+        Self { revision, value: None, create: revision, version: Version(0), lease: LeaseId(0) }
+    }
+
+    fn pair(&self, key: &'h Blob) -> Option<Pair<'h>> {
+        let Self { revision: modified, value, create, version, lease } = *self;
+        value.map(|value| Pair { key, value, create, modified, version, lease })
+    }
+}
+
 impl Pair<'_> {
     /// Whether an answer's pair is this one; without values if only keys were asked for.
     pub fn is(&self, kv: &KeyValue, keys_only: bool) -> bool {
@@ -62,12 +83,35 @@ impl Pair<'_> {
     }
 }
 
+/// The numbers of keys.
+#[derive(Clone, Debug, Default)]
+struct Ids<'h> {
+    short: HashMap<(u64, u64, u64), KeyId>,
+    long: HashMap<&'h [u8], KeyId>,
+}
+
+impl<'h> Ids<'h> {
+    fn get(&self, key: &Blob) -> Option<KeyId> {
+        match key.short() {
+            Some(short) => self.short.get(&short).copied(),
+            None => self.long.get(key.as_slice()).copied(),
+        }
+    }
+
+    fn insert(&mut self, key: &'h Blob, id: KeyId) {
+        match key.short() {
+            Some(short) => self.short.insert(short, id),
+            None => self.long.insert(key.as_slice(), id),
+        };
+    }
+}
+
 /// The store.
 #[derive(Clone, Debug)]
 pub struct Store<'h> {
     revision: Revision,
     compacted: Revision,
-    ids: HashMap<&'h [u8], KeyId>,
+    ids: Ids<'h>,
     names: Vec<&'h Blob>,
     chains: Vec<Vec<Entry<'h>>>,
     /// All keys that were ever named, in order.
@@ -86,7 +130,7 @@ impl<'h> Store<'h> {
         let mut store = Self {
             revision,
             compacted: Revision(-1),
-            ids: HashMap::new(),
+            ids: Ids::default(),
             names: vec![],
             chains: vec![],
             all: BTreeMap::new(),
@@ -105,7 +149,7 @@ impl<'h> Store<'h> {
                 lease: kv.lease,
             };
             // What was written earlier is known as of the revision of the store only.
-            store.chains[id.index()].push(Entry { revision: kv.mod_revision, pair: Some(pair) });
+            store.chains[id.index()].push(Entry::of(&pair));
             store.live.insert(kv.key.as_slice(), id);
             store.attach(id, None, Some(pair));
         }
@@ -138,11 +182,11 @@ impl<'h> Store<'h> {
 
     /// The number of a key; a new one if it was never named.
     pub fn id(&mut self, key: &'h Blob) -> KeyId {
-        if let Some(id) = self.ids.get(key.as_slice()) {
-            return *id;
+        if let Some(id) = self.ids.get(key) {
+            return id;
         }
         let id = KeyId(u32::try_from(self.names.len()).expect("fewer than 2^32 keys fit in memory"));
-        self.ids.insert(key.as_slice(), id);
+        self.ids.insert(key, id);
         self.all.insert(key.as_slice(), id);
         self.names.push(key);
         self.chains.push(vec![]);
@@ -151,7 +195,7 @@ impl<'h> Store<'h> {
 
     /// The number of a key, if it was ever named.
     pub fn known(&self, key: &Blob) -> Option<KeyId> {
-        self.ids.get(key.as_slice()).copied()
+        self.ids.get(key)
     }
 
     /// The key of that number.
@@ -166,7 +210,12 @@ impl<'h> Store<'h> {
 
     /// What is there of a key now.
     pub fn pair(&self, id: KeyId) -> Option<Pair<'h>> {
-        self.chains[id.index()].last().and_then(|entry| entry.pair)
+        self.chains[id.index()].last().and_then(|entry| entry.pair(self.name(id)))
+    }
+
+    /// The same of a key that need not have been named.
+    pub fn get(&self, key: &Blob) -> Option<Pair<'h>> {
+        self.known(key).and_then(|id| self.pair(id))
     }
 
     /// The revision that last wrote or deleted a key.
@@ -181,7 +230,7 @@ impl<'h> Store<'h> {
             return self.pair(id);
         }
         let end = chain.partition_point(|entry| entry.revision <= revision);
-        end.checked_sub(1).and_then(|last| chain[last].pair)
+        end.checked_sub(1).and_then(|last| chain[last].pair(self.name(id)))
     }
 
     /// Whether something was written that does not count as done yet.
@@ -196,7 +245,12 @@ impl<'h> Store<'h> {
 
     /// Hands on the pairs of a range that are there now, in order.
     pub fn pairs(&self, keys: &KeyRange) -> impl Iterator<Item = Pair<'h>> {
-        self.live.range::<[u8], _>(bounds(keys)).filter_map(|(_, id)| self.pair(*id))
+        let (one, several) = if single(keys) {
+            (self.get(&keys.key), None)
+        } else {
+            (None, Some(self.live.range::<[u8], _>(bounds(keys)).filter_map(|(_, id)| self.pair(*id))))
+        };
+        one.into_iter().chain(several.into_iter().flatten())
     }
 
     /// Hands on the pairs of a range that were there at a revision, in order.
@@ -204,9 +258,9 @@ impl<'h> Store<'h> {
         self.named(keys).filter_map(move |id| self.pair_at(id, revision))
     }
 
-    /// Writes a key at the next revision.
-    pub(super) fn put(&mut self, id: KeyId, key: &'h Blob, value: &'h Blob, lease: LeaseId) {
-        let revision = Revision(self.revision.0 + 1);
+    /// Writes a key at the next revision; what was there before.
+    pub(super) fn put(&mut self, id: KeyId, value: &'h Blob, lease: LeaseId) -> Option<Pair<'h>> {
+        let (revision, key) = (Revision(self.revision.0 + 1), self.name(id));
         let before = self.pair(id);
         let (create, version) = if let Some(pair) = before {
             (pair.create, Version(pair.version.0 + 1))
@@ -216,17 +270,17 @@ impl<'h> Store<'h> {
         };
         let pair = Pair { key, value, create, modified: revision, version, lease };
         self.attach(id, before, Some(pair));
-        self.chains[id.index()].push(Entry { revision, pair: Some(pair) });
+        self.chains[id.index()].push(Entry::of(&pair));
         self.log.push(id);
+        before
     }
 
     /// Deletes a key that is there, at the next revision.
-    pub(super) fn delete(&mut self, key: &Blob) {
-        let Some(id) = self.known(key) else { return };
+    pub(super) fn delete(&mut self, id: KeyId) {
         let revision = Revision(self.revision.0 + 1);
         self.attach(id, self.pair(id), None);
-        self.chains[id.index()].push(Entry { revision, pair: None });
-        self.live.remove(key.as_slice());
+        self.chains[id.index()].push(Entry::deleted(revision));
+        self.live.remove(self.names[id.index()].as_slice());
         self.log.push(id);
     }
 
@@ -272,15 +326,15 @@ impl<'h> Store<'h> {
     pub fn go_back(&mut self, revision: Revision) {
         while let Some(id) = self.log.last().copied() {
             let chain = &mut self.chains[id.index()];
-            let Some(Entry { pair: undone, .. }) = chain.pop_if(|entry| entry.revision > revision) else {
-                break;
-            };
-            let restored = chain.last().and_then(|entry| entry.pair);
+            let Some(undone) = chain.pop_if(|entry| entry.revision > revision) else { break };
+            let name = self.names[id.index()];
+            let undone = undone.pair(name);
+            let restored = chain.last().and_then(|entry| entry.pair(name));
             self.log.pop();
-            let name = self.names[id.index()].as_slice();
             match restored {
-                Some(_) => self.live.insert(name, id),
-                None => self.live.remove(name),
+                Some(_) if undone.is_some() => None,
+                Some(_) => self.live.insert(name.as_slice(), id),
+                None => self.live.remove(name.as_slice()),
             };
             self.attach(id, undone, restored);
         }

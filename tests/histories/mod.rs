@@ -16,7 +16,7 @@ use std::{
 use etcd_antithesis::{
     check::evidence,
     history::{
-        reader::{History, Operation, Stream},
+        reader::{History, Message, Operation, Stream},
         record::{FORMAT_VERSION, Preamble},
     },
     operation::{
@@ -55,6 +55,8 @@ pub struct Shape {
     pub leases: i64,
     /// How many streams of watches there are.
     pub streams: u64,
+    /// How many more watches there are, each of all keys from the start on.
+    pub watches: u64,
     /// Whether keys and ranges are such as are easily mistaken, and transactions nest deeply.
     pub odd: bool,
     /// Whether transactions read at revisions that they name, and delete keys that they put.
@@ -78,6 +80,7 @@ impl Shape {
             lease_ends: random.gen_range(0..10),
             leases: [0, 0, 1, 2][random.gen_range(0..4)],
             streams: 0,
+            watches: 0,
             odd: random.gen_bool(0.2),
             rare: false,
         }
@@ -99,6 +102,7 @@ impl Shape {
             lease_ends: 0,
             leases: 0,
             streams: 0,
+            watches: 0,
             odd: false,
             rare: false,
         }
@@ -132,7 +136,9 @@ pub fn generate(shape: Shape, seed: u64) -> Generated {
     let end = maker.store.pairs(&KeyRange::everything(), i64::MAX);
     let past = Past { store: &maker.store, moments: &maker.moments, first: revision, keys: shape.keys };
     let random = &mut maker.requests.random;
-    let streams = (0..shape.streams).map(|number| watches::stream(&past, number, random)).collect();
+    let mut streams: Vec<Stream> =
+        (0..shape.streams).map(|number| watches::stream(&past, number, random)).collect();
+    streams.extend(watches::of_everything(&past, shape.streams..shape.streams + shape.watches));
     Generated { revision, pairs, operations: maker.operations, streams, end }
 }
 
@@ -322,6 +328,32 @@ impl Generated {
         let messages: Vec<_> = messages.collect();
         let (lines, messages) = (lines.join("\n"), messages.join("\n"));
         format!("from revision {} {:?}\n{lines}\n{messages}", self.revision, self.pairs)
+    }
+
+    /// With numbers as long as those of etcd and of a machine that has run for some days.
+    #[must_use]
+    pub fn with_long_numbers(mut self) -> Self {
+        let later = |time: &mut Monotonic| time.0 = 345_600_000_000_000 + 1000 * time.0;
+        let name = |header: &mut Header| {
+            header.cluster = ClusterId(14_841_639_068_965_178_418);
+            header.member = MemberId(10_276_657_743_932_975_437);
+        };
+        for operation in &mut self.operations {
+            later(&mut operation.call);
+            if let Some((returned, outcome)) = &mut operation.returned {
+                later(returned);
+                if let Outcome::Ok(response) = outcome {
+                    name(&mut response.header);
+                }
+            }
+        }
+        for (time, message) in self.streams.iter_mut().flat_map(|stream| &mut stream.messages) {
+            later(time);
+            if let Message::Received(received) = message {
+                name(&mut received.header);
+            }
+        }
+        self
     }
 
     /// As the reader gives them, with the contents before the run recorded in full.

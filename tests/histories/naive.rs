@@ -85,6 +85,25 @@ impl Naive {
             .collect()
     }
 
+    /// What each revision changed, in the order of keys, with the pairs from before.
+    pub fn all_events(&self) -> BTreeMap<i64, Vec<Event>> {
+        let mut events: BTreeMap<i64, Vec<Event>> = BTreeMap::new();
+        for (key, list) in &self.keys {
+            let mut before: Option<&KeyValue> = None;
+            for (at, kv) in list {
+                let gone =
+                    || KeyValue { key: key.clone(), mod_revision: Revision(*at), ..KeyValue::default() };
+                events.entry(*at).or_default().push(Event {
+                    delete: kv.is_none(),
+                    kv: kv.clone().unwrap_or_else(gone),
+                    prev_kv: before.cloned().map(Box::new),
+                });
+                before = kv.as_ref();
+            }
+        }
+        events
+    }
+
     /// What a revision changed, in the order of keys, with the pairs from before.
     pub fn events(&self, revision: i64) -> Vec<Event> {
         let mut events = vec![];

@@ -1,7 +1,10 @@
 //! Seeded streams of watches, as an honest member would serve them beside what clients do. In go a store with all its
 //! past and the moments at which it changed, out come streams with the messages both ways.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+};
 
 use etcd_antithesis::{
     history::reader::{Message, Stream},
@@ -60,6 +63,44 @@ pub fn stream(past: &Past<'_>, number: u64, random: &mut StdRng) -> Stream {
         messages,
         ended,
     }
+}
+
+/// Watches of all keys, each on a stream of its own, which are told of each change soon after it happened.
+pub fn of_everything(past: &Past<'_>, numbers: Range<u64>) -> Vec<Stream> {
+    let events = if numbers.is_empty() { BTreeMap::new() } else { past.store.all_events() };
+    let member_of = |number: u64| number % 3;
+    let received = |number: u64, time: u64, revision: i64, events: Vec<Event>| {
+        let (member, term) = (MemberId(member_of(number) + 1), RaftTerm(2));
+        let header = Header { cluster: ClusterId(1), member, revision: Revision(revision), term };
+        let created = events.is_empty();
+        let news = News::Watch(WatchNews { watch: WatchId(0), created, events, ..WatchNews::default() });
+        (Monotonic(time), Message::Received(Received { header, news }))
+    };
+    let stream = |number: u64| {
+        let start = Some(Revision(past.first + 1));
+        let create = CreateWatch { keys: KeyRange::everything(), start, ..CreateWatch::default() };
+        let mut messages = vec![
+            (Monotonic(1), Message::Sent(Sent::Create(create))),
+            received(number, 2, past.first, vec![]),
+        ];
+        for pair in past.moments.windows(2).filter(|pair| pair[0].revision < pair[1].revision) {
+            let of_moment = events.range(pair[0].revision + 1..=pair[1].revision);
+            let mut changes: Vec<Event> = of_moment.flat_map(|(_, events)| events.iter().cloned()).collect();
+            for event in &mut changes {
+                event.prev_kv = None;
+            }
+            messages.push(received(number, pair[1].time + 1 + number % 5, pair[1].revision, changes));
+        }
+        messages.sort_by_key(|(time, _)| *time);
+        Stream {
+            id: StreamId(number + 1),
+            process: ProcessId(2_000_000 + number),
+            member: format!("etcd{}", member_of(number)).into(),
+            messages,
+            ended: None,
+        }
+    };
+    numbers.map(stream).collect()
 }
 
 /// A watch as the member keeps it.

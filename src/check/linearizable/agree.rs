@@ -33,20 +33,28 @@ type Agreement<'h> = Result<(), Cause<'h>>;
 
 /// Whether a read is answered as the store's state has it; `at` is the revision that is read.
 pub(super) fn read<'h>(store: &Store<'h>, range: &'h Range, answer: &'h RangeAnswer) -> Agreement<'h> {
-    if is_plain(range) && range.revision.is_none() {
-        return plain_read(store, range, answer);
+    if is_plain(range) {
+        return plain_read(store.get(&range.keys.key), range, answer);
     }
     pairs(&store.range(range), range, answer)
 }
 
-/// One key, nothing special: most reads are.
-fn is_plain(range: &Range) -> bool {
-    single(&range.keys) && range.limit == 0 && !range.count_only && range.bounds.is_none()
+/// One key as it is now, nothing special: most reads are.
+pub(super) fn is_plain(range: &Range) -> bool {
+    single(&range.keys)
+        && range.limit == 0
+        && !range.count_only
+        && range.bounds.is_none()
+        && range.revision.is_none()
 }
 
-fn plain_read<'h>(store: &Store<'h>, range: &'h Range, answer: &'h RangeAnswer) -> Agreement<'h> {
+/// Whether a plain read is answered with what is there of its key.
+pub(super) fn plain_read<'h>(
+    pair: Option<Pair<'h>>,
+    range: &'h Range,
+    answer: &'h RangeAnswer,
+) -> Agreement<'h> {
     let key = &range.keys.key;
-    let pair = store.known(key).and_then(|id| store.pair(id));
     let agrees = match (pair, answer.kvs.as_slice()) {
         (None, []) => answer.count == 0,
         (Some(pair), [kv]) => pair.is(kv, range.keys_only) && answer.count == 1,

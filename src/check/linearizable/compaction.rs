@@ -3,17 +3,21 @@
 //! revision K that only grows: a successful compaction to a raises it from less than a to a, a range at r needs
 //! K ≤ r, a "compacted" error K > r, and a "future revision" error for r precedes the write of r. Anybody may have
 //! compacted without a record, so an error needs no recorded compaction; it only excludes what would undo one.
+//!
+//! Only operations that say something of that are put in order, which are few. All the others matter by what they make
+//! of revisions and times: who is called after a time has a place behind it, and who returns by a time has made the
+//! revision that it saw come before (`graph.rs`).
+
+mod graph;
 
 use std::collections::BTreeMap;
 
-use super::{
-    search::Filler,
-    timeline::{NONE, Role, Timeline, answered},
-};
+use self::graph::Graph;
+use super::{search::Filler, timeline::Timeline};
 use crate::{
     history::reader::Operation,
     operation::{Answer, Outcome, Request},
-    types::{Monotonic, Revision},
+    types::Revision,
 };
 
 const COMPACTED: &str = "required revision has been compacted";
@@ -32,23 +36,23 @@ enum Word {
     Before(Revision),
 }
 
-/// An operation's words; nothing for most.
-fn words(operation: &Operation) -> Vec<Word> {
-    let Some((_, outcome)) = &operation.returned else { return vec![] };
+/// An operation's word; most have none.
+fn word(operation: &Operation) -> Option<Word> {
+    let (_, outcome) = operation.returned.as_ref()?;
     let mut asked = vec![];
     match (&operation.request, outcome) {
-        (Request::Compact(compact), Outcome::Ok(_)) => vec![Word::Compacts(compact.revision)],
+        (Request::Compact(compact), Outcome::Ok(_)) => Some(Word::Compacts(compact.revision)),
         (request, Outcome::Ok(response)) => {
             past_reads(request, Some(&response.answer), &mut asked);
             asked.retain(|revision| *revision < response.header.revision);
-            asked.into_iter().min().map(Word::AtMost).into_iter().collect()
+            asked.into_iter().min().map(Word::AtMost)
         }
-        (_, Outcome::Unknown(_)) => vec![],
+        (_, Outcome::Unknown(_)) => None,
         (request, Outcome::DidNotHappen(failure)) => {
             past_reads(request, None, &mut asked);
             let next = |revision: &Revision| Revision(revision.0.saturating_add(1));
             let said = |words: &str| failure.message.contains(words);
-            let word = match request {
+            match request {
                 Request::Compact(compact) if said(COMPACTED) => Some(Word::AtLeast(compact.revision)),
                 Request::Compact(compact) if said(FUTURE) => Some(Word::Before(compact.revision)),
                 _ if said(COMPACTED) => asked.iter().min().map(next).map(Word::AtLeast),
@@ -57,8 +61,7 @@ fn words(operation: &Operation) -> Vec<Word> {
                     asked.iter().max().copied().map(Word::Before)
                 }
                 _ => None,
-            };
-            word.into_iter().collect()
+            }
         }
     }
 }
@@ -95,18 +98,18 @@ pub(super) enum Disorder {
     Unseen(u32),
 }
 
-/// Looks for disorder. `fillers` are the gaps with the operations that are taken to have filled them; their calls
-/// count as lower bounds. So many revisions more than anybody saw may have been made.
+/// Looks for disorder among those of the operations that these numbers name. `fillers` are the gaps with the operations
+/// that are taken to have filled them; their calls count as lower bounds. So many revisions more than anybody saw may
+/// have been made.
 pub(super) fn check(
     operations: &[&Operation],
+    among: &[u32],
     timeline: &Timeline,
     fillers: &[(Revision, Filler)],
     unseen: usize,
 ) -> Result<(), Disorder> {
-    let said: Vec<(u32, Word)> = (0..)
-        .zip(operations)
-        .flat_map(|(index, operation)| words(operation).into_iter().map(move |word| (index, word)))
-        .collect();
+    let words = among.iter().filter_map(|index| Some((*index, word(operations[*index as usize])?)));
+    let said: Vec<(u32, Word)> = words.collect();
     if said.is_empty() {
         return Ok(());
     }
@@ -117,9 +120,8 @@ pub(super) fn check(
     if let Some((index, _)) = above {
         return Err(Disorder::AboveItself(*index));
     }
-    let mut graph = Graph::new(operations, timeline, fillers);
-    graph.thresholds(&said, timeline, unseen)?;
-    if let Some(cycle) = graph.cycle() {
+    let steps = steps(&said, timeline, unseen)?;
+    if let Some(cycle) = Graph::new(operations, timeline, &said, &steps, fillers).cycle() {
         return Err(Disorder::Cycle(cycle));
     }
     let is_unseen =
@@ -128,225 +130,30 @@ pub(super) fn check(
     unseen.map_or(Ok(()), |(index, _)| Err(Disorder::Unseen(*index)))
 }
 
-/// What must precede what. Nodes are the operations, the revisions, the returns in order of time, and K's steps.
-struct Graph {
-    nodes: u32,
-    edges: Vec<(u32, u32)>,
-    /// The node of each operation; that of a write is its revision's.
-    of: Vec<u32>,
-    /// The node of the base revision; those of its successors follow.
-    first_write: u32,
-    /// By operation, the nodes of answers that tell of more than what the operation did.
-    answers: Vec<(u32, u32)>,
-}
+/// What K grows to, as far as anybody tells, each with the compaction that did it, if one succeeded.
+type Steps = BTreeMap<Revision, Option<u32>>;
 
-impl Graph {
-    fn new(operations: &[&Operation], timeline: &Timeline, fillers: &[(Revision, Filler)]) -> Self {
-        let count = u32::try_from(operations.len()).expect("operations are numbered by u32");
-        let of = (0..count).collect();
-        let mut graph = Self { nodes: count, edges: vec![], of, first_write: count, answers: vec![] };
-        let revisions = timeline.last.0 - timeline.base.0;
-        for offset in 0..=revisions {
-            let write = graph.node();
-            if offset > 0 {
-                graph.edges.push((write - 1, write));
+fn steps(said: &[(u32, Word)], timeline: &Timeline, unseen: usize) -> Result<Steps, Disorder> {
+    let reach = Revision(timeline.last.0.saturating_add(i64::try_from(unseen).unwrap_or(i64::MAX)));
+    let mut steps = Steps::new();
+    for (index, word) in said {
+        match *word {
+            Word::Compacts(to) | Word::AtLeast(to) if to > reach => {
+                return Err(Disorder::OutOfReach(*index));
             }
-        }
-        for (index, operation) in (0..).zip(operations) {
-            graph.place(index, operation, timeline);
-        }
-        graph.time(operations, fillers, timeline);
-        graph
-    }
-
-    fn node(&mut self) -> u32 {
-        self.nodes += 1;
-        self.nodes - 1
-    }
-
-    /// The node of a revision's write, if it is one that anybody saw. Those before the base are as the base.
-    fn write(&self, revision: Revision, timeline: &Timeline) -> Option<u32> {
-        let offset = u32::try_from(revision.0.saturating_sub(timeline.base.0)).unwrap_or(0);
-        (revision <= timeline.last).then_some(self.first_write + offset)
-    }
-
-    fn place(&mut self, index: u32, operation: &Operation, timeline: &Timeline) {
-        let Some((role, _)) = answered(operation) else { return };
-        let own = self.write(role.revision(), timeline);
-        let next = self.write(Revision(role.revision().0 + 1), timeline);
-        match role {
-            Role::Write(revision) if revision > timeline.base => {
-                self.of[index as usize] = own.unwrap_or(index);
-            }
-            Role::Read(revision) if revision >= timeline.base => {
-                self.edges.extend(own.map(|own| (own, index)));
-            }
-            Role::Before(_) => {
-                // The revision had come when the answer left, if not when the compaction took place.
-                let answer = self.node();
-                self.answers.push((index, answer));
-                self.edges.extend(own.map(|own| (own, answer)));
-            }
-            Role::Write(_) | Role::Read(_) => {}
-        }
-        if self.of[index as usize] == index {
-            self.edges.extend(next.map(|next| (index, next)));
-        }
-    }
-
-    /// What returned before something else was called precedes it, unless that may be stale.
-    fn time(&mut self, operations: &[&Operation], fillers: &[(Revision, Filler)], timeline: &Timeline) {
-        let mut returns: Vec<(Monotonic, u32)> = (0..)
-            .zip(operations)
-            .filter(|(_, operation)| counts(operation))
-            .filter_map(|(index, operation)| Some((operation.returned.as_ref()?.0, index)))
-            .collect();
-        returns.sort_unstable();
-        let first = self.nodes;
-        for (_, index) in &returns {
-            let barrier = self.node();
-            self.edges.push((self.of[*index as usize], barrier));
-            if let Ok(answer) = self.answers.binary_search_by_key(index, |(index, _)| *index) {
-                self.edges.push((self.answers[answer].1, barrier));
-            }
-            if barrier > first {
-                self.edges.push((barrier - 1, barrier));
-            }
-        }
-        let before = |call: Monotonic| {
-            let earlier = returns.partition_point(|(returned, _)| *returned < call);
-            earlier.checked_sub(1).and_then(|last| u32::try_from(last).ok()).map(|last| first + last)
-        };
-        for (index, operation) in operations.iter().enumerate() {
-            if counts(operation) && operation.request.is_linearizable() {
-                self.edges.extend(before(operation.call).map(|barrier| (barrier, self.of[index])));
-            }
-        }
-        for (gap, filler) in fillers {
-            let Filler::Operation(index) = *filler else { continue };
-            let call = before(operations[index as usize].call);
-            self.edges.extend(call.zip(self.write(*gap, timeline)));
-        }
-    }
-
-    fn thresholds(
-        &mut self,
-        said: &[(u32, Word)],
-        timeline: &Timeline,
-        unseen: usize,
-    ) -> Result<(), Disorder> {
-        let reach = Revision(timeline.last.0.saturating_add(i64::try_from(unseen).unwrap_or(i64::MAX)));
-        let mut steps: BTreeMap<Revision, Option<u32>> = BTreeMap::new();
-        for (index, word) in said {
-            match *word {
-                Word::Compacts(to) | Word::AtLeast(to) if to > reach => {
-                    return Err(Disorder::OutOfReach(*index));
-                }
-                Word::Compacts(to) => {
-                    if let Some(Some(other)) = steps.insert(to, Some(*index)) {
-                        return Err(Disorder::Twice(other, *index));
-                    }
-                }
-                Word::AtLeast(least) => {
-                    steps.entry(least).or_default();
-                }
-                Word::AtMost(most) => {
-                    steps.entry(Revision(most.0 + 1)).or_default();
-                }
-                Word::Before(_) => {}
-            }
-        }
-        let mut before = None;
-        let mut nodes: BTreeMap<Revision, (u32, u32)> = BTreeMap::new();
-        for (to, compaction) in &steps {
-            let (start, end) = (self.node(), self.node());
-            self.edges.push((start, end));
-            self.edges.extend(before.map(|before| (before, start)));
-            self.edges.extend(compaction.iter().flat_map(|index| [(start, *index), (*index, end)]));
-            // A revision must have come before it is compacted to.
-            self.edges.extend(self.write((*to).min(timeline.last), timeline).map(|write| (write, start)));
-            nodes.insert(*to, (start, end));
-            before = Some(end);
-        }
-        for (index, word) in said {
-            match *word {
-                Word::Compacts(_) => {}
-                Word::AtLeast(to) => self.edges.push((nodes[&to].1, self.of[*index as usize])),
-                Word::AtMost(most) => {
-                    self.edges.push((self.of[*index as usize], nodes[&Revision(most.0 + 1)].0));
-                }
-                Word::Before(revision) => {
-                    self.edges.extend(self.write(revision, timeline).map(|write| (*index, write)));
+            Word::Compacts(to) => {
+                if let Some(Some(other)) = steps.insert(to, Some(*index)) {
+                    return Err(Disorder::Twice(other, *index));
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// The operations of a cycle.
-    fn cycle(&self) -> Option<Vec<u32>> {
-        let nodes = self.nodes as usize;
-        let mut incoming = vec![0u32; nodes];
-        let mut starts = vec![0u32; nodes + 1];
-        for (from, to) in &self.edges {
-            incoming[*to as usize] += 1;
-            starts[*from as usize + 1] += 1;
-        }
-        for node in 0..nodes {
-            starts[node + 1] += starts[node];
-        }
-        let mut next = starts.clone();
-        let mut targets = vec![NONE; self.edges.len()];
-        for (from, to) in &self.edges {
-            targets[next[*from as usize] as usize] = *to;
-            next[*from as usize] += 1;
-        }
-        let mut free: Vec<u32> = (0..self.nodes).filter(|node| incoming[*node as usize] == 0).collect();
-        while let Some(node) = free.pop() {
-            let out = starts[node as usize] as usize..starts[node as usize + 1] as usize;
-            for target in &targets[out] {
-                incoming[*target as usize] -= 1;
-                if incoming[*target as usize] == 0 {
-                    free.push(*target);
-                }
+            Word::AtLeast(least) => {
+                steps.entry(least).or_default();
             }
-        }
-        let bound = (0..self.nodes).find(|node| incoming[*node as usize] > 0)?;
-        Some(self.walk_back(bound, &incoming))
-    }
-
-    /// From a node that a cycle precedes, back along edges until one repeats.
-    fn walk_back(&self, from: u32, incoming: &[u32]) -> Vec<u32> {
-        let mut before = vec![NONE; self.nodes as usize];
-        for (source, target) in &self.edges {
-            if incoming[*source as usize] > 0 {
-                before[*target as usize] = *source;
+            Word::AtMost(most) => {
+                steps.entry(Revision(most.0 + 1)).or_default();
             }
+            Word::Before(_) => {}
         }
-        let mut seen = vec![false; self.nodes as usize];
-        let mut node = from;
-        while !seen[node as usize] {
-            seen[node as usize] = true;
-            node = before[node as usize];
-        }
-        let (start, mut cycle) = (node, vec![]);
-        loop {
-            cycle.push(node);
-            node = before[node as usize];
-            if node == start {
-                break;
-            }
-        }
-        cycle.reverse();
-        let nodes =
-            || (0..).zip(&self.of).map(|(index, of)| (index, *of)).chain(self.answers.iter().copied());
-        let operation = |node: u32| nodes().find(|(_, of)| *of == node).map(|(index, _)| index);
-        cycle.into_iter().filter_map(operation).collect()
     }
-}
-
-/// Whether anything is known of when an operation took place.
-fn counts(operation: &Operation) -> bool {
-    operation.request.is_key_value()
-        && (matches!(operation.returned, Some((_, Outcome::Ok(_)))) || !words(operation).is_empty())
+    Ok(steps)
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use super::{
     LeaseEnd,
     agree::{self, Cause},
+    rows::Seat,
     sightings::{Seen, Sightings},
     terms::Terms,
     timeline::Timeline,
@@ -221,12 +222,17 @@ impl<'h, 't> Search<'h, 't> {
         self.readers(next)
     }
 
-    fn replay_write(&mut self, revision: Revision, writer: u32) -> Result<(), Blame> {
+    fn replay_write(&mut self, revision: Revision, seat: Seat) -> Result<(), Blame> {
         self.effort.steps += 1;
+        let writer = seat.index;
         let operation = self.operations[writer as usize];
         let Some(response) = operation.response() else { return Ok(()) };
         let mark = self.store.mark();
-        let cause = match self.store.execute(&operation.request) {
+        let reply = match (seat.plain_key(), &operation.request) {
+            (Some(key), Request::Put(put)) => Ok(self.store.put_plainly(key, put)),
+            (_, request) => self.store.execute(request),
+        };
+        let cause = match reply {
             Ok(reply) => match agree::reply(&reply, &operation.request, &response.answer) {
                 Ok(()) if self.store.revision() == revision => {
                     let Some(difference) = self.told_otherwise(mark) else { return Ok(()) };
@@ -249,12 +255,19 @@ impl<'h, 't> Search<'h, 't> {
     /// Checks all that saw the state of the store's revision.
     fn readers(&mut self, revision: Revision) -> Result<(), Blame> {
         let timeline = self.timeline;
-        for index in timeline.readers(revision) {
+        for seat in timeline.readers(revision) {
             self.effort.steps += 1;
-            let operation = self.operations[*index as usize];
+            let operation = self.operations[seat.index as usize];
             let Some(response) = operation.response() else { continue };
-            if let Err((cause, at)) = self.read(&operation.request, &response.answer) {
-                return Err(self.mismatch(cause, Source::Operation(*index), at, revision));
+            let agreed = match (seat.plain_key(), &operation.request, &response.answer) {
+                (Some(key), Request::Range(range), Answer::Range(answer)) => {
+                    let agreed = agree::plain_read(self.store.pair(key), range, answer);
+                    agreed.map_err(|cause| (cause, revision))
+                }
+                (_, request, answer) => self.read(request, answer),
+            };
+            if let Err((cause, at)) = agreed {
+                return Err(self.mismatch(cause, Source::Operation(seat.index), at, revision));
             }
         }
         let terms = self.terms;

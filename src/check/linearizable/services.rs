@@ -58,11 +58,12 @@ impl Place {
     }
 }
 
-/// All parts of all operations, and how many operations there are whose key nobody knows: the server chose the
+/// All parts of all operations among which are all of locks and elections, and how many operations there are whose key nobody knows: the server chose the
 /// lease, and there was no answer.
-pub(super) fn parts(operations: &[&Operation]) -> (Vec<Part>, usize) {
+pub(super) fn parts(operations: &[&Operation], among: &[u32]) -> (Vec<Part>, usize) {
     let (mut parts, mut nameless) = (vec![], 0);
-    for (number, operation) in (0..).zip(operations) {
+    for number in among.iter().copied() {
+        let operation = operations[number as usize];
         if operation.did_not_happen() || !matches!(operation.request, Request::Lock(_) | Request::Election(_))
         {
             continue;

@@ -14,7 +14,7 @@ use crate::{
         execute::branch,
         store::{KeyId, Store, single},
     },
-    operation::{Answer, KeyRange, KeyValue, Order, OrderBy, Range, RangeAnswer, Request},
+    operation::{Answer, KeyRange, KeyValue, Range, RangeAnswer, Request},
     types::{Blob, Revision},
 };
 
@@ -46,10 +46,15 @@ pub(super) struct Pin<'h> {
     pub value: Option<&'h Blob>,
 }
 
-/// All that was seen.
+/// All that was seen. What is asked is what was seen first from some gap on, and last before one, so of sightings of a
+/// key with no gap between them one is enough.
 #[derive(Debug, Default)]
 pub(super) struct Sightings<'h> {
     keys: Vec<Vec<Sighting<'h>>>,
+    /// How many gaps there were before the last sighting of each key.
+    gaps: Vec<u32>,
+    /// How many there were so far.
+    gaps_so_far: u32,
     puts: Vec<Vec<Revision>>,
     pins: HashMap<Revision, Vec<Pin<'h>>>,
 }
@@ -68,11 +73,16 @@ impl<'h> Sightings<'h> {
         let mut sightings = Self::default();
         for revision in timeline.base.0..=timeline.last.0 {
             let revision = Revision(revision);
-            for index in timeline.writer(revision).iter().chain(timeline.readers(revision)) {
-                let operation = operations[*index as usize];
+            sightings.gaps_so_far += u32::from(timeline.is_gap(revision));
+            for seat in timeline.writer(revision).iter().chain(timeline.readers(revision)) {
+                let operation = operations[seat.index as usize];
                 if let Some(response) = operation.response() {
                     let (request, answer) = (&operation.request, &response.answer);
                     sightings.pin(answer, timeline, store);
+                    if let Some(key) = seat.plain_key() {
+                        sightings.plain(key, request, answer, revision);
+                        continue;
+                    }
                     sightings.whole(request, answer, revision, store);
                 }
             }
@@ -111,20 +121,39 @@ impl<'h> Sightings<'h> {
     }
 
     fn saw(&mut self, key: KeyId, at: Revision, seen: Seen<'h>) {
-        Self::slot(&mut self.keys, key).push(Sighting { at, seen });
+        let (list, gaps) = (Self::slot(&mut self.keys, key), Self::slot(&mut self.gaps, key));
+        let is_whole = |sighting: &Sighting<'h>| !matches!(sighting.seen, Seen::Key(_));
+        if *gaps != self.gaps_so_far || !list.last().is_some_and(is_whole) {
+            *gaps = self.gaps_so_far;
+            list.push(Sighting { at, seen });
+        }
+    }
+
+    /// What a plain put or a plain read of a key tells.
+    fn plain(&mut self, key: KeyId, request: &'h Request, answer: &'h Answer, at: Revision) {
+        match (request, answer) {
+            (Request::Put(put), Answer::Put { prev_kv }) => {
+                if put.prev_kv {
+                    self.saw(key, Revision(at.0 - 1), prev_kv.as_deref().map_or(Seen::Absent, Seen::Pair));
+                }
+                Self::slot(&mut self.puts, key).push(at);
+            }
+            (Request::Range(range), Answer::Range(answer)) => match answer.kvs.as_slice() {
+                [kv] if kv.key != range.keys.key => {}
+                [kv] if range.keys_only => self.saw(key, at, Seen::Key(kv)),
+                [kv] => self.saw(key, at, Seen::Pair(kv)),
+                [] if !answer.more => self.saw(key, at, Seen::Absent),
+                _ => {}
+            },
+            _ => {}
+        }
     }
 
     /// What an operation of its own tells: its effects, and what was before it.
     fn whole(&mut self, request: &'h Request, answer: &'h Answer, at: Revision, store: &mut Store<'h>) {
         let before = Revision(at.0 - 1);
         match (request, answer) {
-            (Request::Put(put), Answer::Put { prev_kv }) => {
-                let key = store.id(&put.key);
-                if put.prev_kv {
-                    self.saw(key, before, prev_kv.as_deref().map_or(Seen::Absent, Seen::Pair));
-                }
-                Self::slot(&mut self.puts, key).push(at);
-            }
+            (Request::Put(put), Answer::Put { .. }) => self.plain(store.id(&put.key), request, answer, at),
             (Request::DeleteRange(delete), Answer::DeleteRange { deleted, prev_kvs }) => {
                 for kv in prev_kvs {
                     let key = store.id(&kv.key);
@@ -174,17 +203,8 @@ impl<'h> Sightings<'h> {
             let key = store.id(&kv.key);
             self.saw(key, at, if range.keys_only { Seen::Key(kv) } else { Seen::Pair(kv) });
         }
-        let bare = Range {
-            keys: KeyRange::default(),
-            limit: 0,
-            serializable: false,
-            revision: None,
-            order: Order::Unspecified,
-            order_by: OrderBy::Key,
-            keys_only: false,
-            ..range.clone()
-        };
-        if !answer.more && bare == Range::default() {
+        let is_whole = !range.count_only && range.bounds.is_none();
+        if !answer.more && is_whole {
             self.all_gone(&range.keys, &answer.kvs, at, Seen::Absent, store);
         }
     }

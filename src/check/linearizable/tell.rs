@@ -115,7 +115,7 @@ impl<'h> Check<'h, '_> {
         let first = answered().map(|(role, _)| role.revision()).min().unwrap_or_default();
         let base = Revision(first.0 - 1);
         let room = self.operations.len().saturating_mul(4).saturating_add(1 << 16);
-        match Timeline::new(self.operations, &Told::default(), base, room) {
+        match Timeline::new(&self.rows, &Told::default(), base, room) {
             Err(contradiction @ (Contradiction::SameRevision(..) | Contradiction::WentBack(..))) => {
                 self.contradiction(contradiction)
             }
@@ -245,7 +245,7 @@ impl<'h> Check<'h, '_> {
         let mut concerned: Vec<u32> = (timeline.base.0..=mismatch.revision.0)
             .rev()
             .filter(|revision| upto(Revision(*revision)))
-            .filter_map(|revision| timeline.writer(Revision(revision)))
+            .filter_map(|revision| timeline.writer(Revision(revision)).map(|writer| writer.index))
             .filter(|index| touches(*index) && Some(*index) != shown_by)
             .take(EVIDENCE_AT_MOST / 2)
             .collect();

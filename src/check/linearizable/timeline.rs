@@ -4,7 +4,10 @@
 //! A write of revision r has place 2r, a reader of its state place 2r + 1. Places order a history: no operation may
 //! have returned before another was called and have the greater place.
 
-use super::told::Told;
+use super::{
+    rows::{Row, Rows, Seat},
+    told::Told,
+};
 use crate::{
     history::reader::Operation,
     operation::{Answer, Request, Response},
@@ -52,19 +55,22 @@ pub(super) fn role(request: &Request, response: &Response) -> Role {
 }
 
 /// The operations by revision.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Timeline {
     /// The revision that the store begins with.
     pub base: Revision,
     /// The last revision that anybody saw.
     pub last: Revision,
     /// For each revision behind the base: the operation that wrote it, or none.
-    writers: Vec<u32>,
+    writers: Vec<Seat>,
     /// Where the readers of each revision from the base on begin in `readers`.
     starts: Vec<u32>,
-    readers: Vec<u32>,
+    readers: Vec<Seat>,
     /// For each place from the base's on: the earliest return of an operation of that place or a later one.
     deadlines: Vec<Monotonic>,
+    /// For each place from before the base's on: the latest call of an operation of that place or an earlier one,
+    /// but for those that may be stale.
+    calls: Vec<Monotonic>,
 }
 
 /// What contradicts the order of revisions.
@@ -84,39 +90,40 @@ pub(super) enum Contradiction {
 
 impl Timeline {
     /// Sorts operations in. At most so many revisions are made by others than those that were answered.
-    pub fn new(
-        operations: &[&Operation],
-        told: &Told<'_>,
-        base: Revision,
-        others: usize,
-    ) -> Result<Self, Contradiction> {
-        let last = last_revision(operations, told, base, others)?;
+    pub fn new(rows: &Rows, told: &Told<'_>, base: Revision, others: usize) -> Result<Self, Contradiction> {
+        let last = last_revision(rows, told, base, others)?;
         let revisions = usize::try_from(last.0 - base.0).expect("revisions are bounded by operations");
         let mut timeline = Self {
             base,
             last,
-            writers: vec![NONE; revisions],
+            writers: vec![Seat::EMPTY; revisions],
             starts: vec![0; revisions + 2],
             readers: vec![],
             deadlines: vec![Monotonic(u64::MAX); 2 * revisions + 3],
+            calls: vec![Monotonic(0); 2 * revisions + 3],
         };
-        timeline.sort_in(operations, told)?;
-        timeline.check_order(operations, told)?;
+        timeline.sort_in(rows, told)?;
+        timeline.check_order(rows, told)?;
         Ok(timeline)
     }
 
-    fn sort_in(&mut self, operations: &[&Operation], told: &Told<'_>) -> Result<(), Contradiction> {
-        for (index, operation) in (0..).zip(operations) {
-            let Some((role, returned)) = answered(operation) else { continue };
-            let Ok(place) = usize::try_from(role.place(self.base)) else { continue };
-            self.deadlines[place] = self.deadlines[place].min(returned);
+    fn sort_in(&mut self, rows: &Rows, told: &Told<'_>) -> Result<(), Contradiction> {
+        for (seat, role, row) in rows.answered() {
+            let place = role.place(self.base);
+            if row.is_linearizable {
+                // Of what lies before the base, all that is known is that it lies before the base.
+                let latest = &mut self.calls[usize::try_from(place + 1).unwrap_or(0)];
+                *latest = row.call.max(*latest);
+            }
+            let Ok(place) = usize::try_from(place) else { continue };
+            self.deadlines[place] = self.deadlines[place].min(row.returned);
             match role {
                 Role::Write(revision) if revision > self.base => {
                     let writer = &mut self.writers[place / 2 - 1];
-                    if *writer != NONE {
-                        return Err(Contradiction::SameRevision(*writer, index));
+                    if *writer != Seat::EMPTY {
+                        return Err(Contradiction::SameRevision(writer.index, seat.index));
                     }
-                    *writer = index;
+                    *writer = seat;
                 }
                 Role::Read(_) => self.starts[place / 2 + 1] += 1,
                 Role::Write(_) | Role::Before(_) => {}
@@ -132,54 +139,56 @@ impl Timeline {
         for index in 1..self.starts.len() {
             self.starts[index] += self.starts[index - 1];
         }
-        self.readers = vec![NONE; self.starts[self.starts.len() - 1] as usize];
+        self.readers = vec![Seat::EMPTY; self.starts[self.starts.len() - 1] as usize];
         let mut next = self.starts.clone();
-        for (index, operation) in (0..).zip(operations) {
-            let Some((Role::Read(revision), _)) = answered(operation) else { continue };
+        for (seat, role, _) in rows.answered() {
+            let Role::Read(revision) = role else { continue };
             let Ok(slot) = usize::try_from(revision.0 - self.base.0) else { continue };
-            self.readers[next[slot] as usize] = index;
+            self.readers[next[slot] as usize] = seat;
             next[slot] += 1;
         }
         Ok(())
     }
 
     /// No operation may see less than one that returned before it was called. Stale reads may.
-    fn check_order(&self, operations: &[&Operation], told: &Told<'_>) -> Result<(), Contradiction> {
-        let mut first: Option<(Monotonic, u32)> = None;
-        for (index, operation) in (0..).zip(operations) {
-            let Some((role, _)) = answered(operation) else { continue };
-            // Of what lies before the base, all that is known is that it lies before the base.
-            let later = usize::try_from(role.place(self.base).max(-1) + 1).unwrap_or(0);
-            if self.deadlines[later] < operation.call
-                && first.is_none_or(|(call, _)| operation.call < call)
-                && operation.request.is_linearizable()
-            {
-                first = Some((operation.call, index));
-            }
+    fn check_order(&mut self, rows: &Rows, told: &Told<'_>) -> Result<(), Contradiction> {
+        // The calls are still each place's own: one place behind, and one ahead of what it must not follow.
+        if self.calls.iter().zip(&self.deadlines).any(|(call, deadline)| deadline < call) {
+            return Err(self.went_back(rows, told));
         }
-        let Some((_, second)) = first else { return Ok(()) };
-        let role_of = |index: u32| answered(operations[index as usize]);
-        let place = role_of(second).map_or(0, |(role, _)| role.place(self.base).max(-1));
-        let earlier = (0..).zip(operations).filter_map(|(index, operation)| {
-            let (role, returned) = answered(operation)?;
-            (role.place(self.base) > place).then_some((returned, index))
-        });
+        for place in 1..self.calls.len() {
+            self.calls[place] = self.calls[place].max(self.calls[place - 1]);
+        }
+        Ok(())
+    }
+
+    /// The first operation that sees less than one that returned before it was called.
+    fn went_back(&self, rows: &Rows, told: &Told<'_>) -> Contradiction {
+        let sees_less = |(_, role, row): &(Seat, Role, &Row)| {
+            let later = usize::try_from(role.place(self.base) + 1).unwrap_or(0);
+            row.is_linearizable && self.deadlines[later] < row.call
+        };
+        let first = rows.answered().filter(sees_less).min_by_key(|(.., row)| row.call);
+        let (second, place) =
+            first.map_or((0, 0), |(seat, role, _)| (seat.index, role.place(self.base).max(-1)));
+        let earlier = rows.answered().filter(|(_, role, _)| role.place(self.base) > place);
+        let earlier = earlier.map(|(seat, _, row)| (row.returned, seat.index));
         let events = told.changes.iter().enumerate().filter_map(|(number, change)| {
             (Role::Read(change.revision()).place(self.base) > place).then_some((change.first, number))
         });
-        Err(match (earlier.min(), events.min()) {
+        match (earlier.min(), events.min()) {
             (Some((returned, first)), event) if event.is_none_or(|(told, _)| returned <= told) => {
                 Contradiction::WentBack(first, second)
             }
             (_, Some((_, number))) => Contradiction::ToldBefore(number, second),
             (_, None) => Contradiction::WentBack(second, second),
-        })
+        }
     }
 
     /// The operation that wrote a revision, if one was answered so.
-    pub fn writer(&self, revision: Revision) -> Option<u32> {
+    pub fn writer(&self, revision: Revision) -> Option<Seat> {
         let slot = usize::try_from(revision.0 - self.base.0 - 1).ok()?;
-        self.writers.get(slot).copied().filter(|writer| *writer != NONE)
+        self.writers.get(slot).copied().filter(|writer| *writer != Seat::EMPTY)
     }
 
     /// Whether a revision exists that no answered operation wrote.
@@ -189,14 +198,22 @@ impl Timeline {
 
     /// All revisions that no answered operation wrote, in order.
     pub fn gaps(&self) -> Vec<Revision> {
-        let open = (1..).zip(&self.writers).filter(|(_, writer)| **writer == NONE);
+        let open = (1..).zip(&self.writers).filter(|(_, writer)| **writer == Seat::EMPTY);
         open.map(|(offset, _)| Revision(self.base.0 + offset)).collect()
     }
 
     /// The operations that saw the state of a revision.
-    pub fn readers(&self, revision: Revision) -> &[u32] {
+    pub fn readers(&self, revision: Revision) -> &[Seat] {
         let slot = usize::try_from(revision.0 - self.base.0).unwrap_or(0);
         &self.readers[self.starts[slot] as usize..self.starts[slot + 1] as usize]
+    }
+
+    /// The first revision that was made after a time for certain, since something was called after it that wrote this
+    /// one or saw the one before.
+    pub fn first_after(&self, time: Monotonic) -> Option<Revision> {
+        let slot = self.calls.partition_point(|call| *call <= time);
+        let offset = i64::try_from(slot / 2).ok().filter(|_| slot < self.calls.len())?;
+        Some(Revision(self.base.0 + offset))
     }
 
     /// Whoever wrote a revision was called by then: somebody had seen it, or a later one.
@@ -219,19 +236,13 @@ pub(super) fn answered(operation: &Operation) -> Option<(Role, Monotonic)> {
 /// The last revision that anybody saw, which must not be more than all writes together can make. So a history can't
 /// make the checker allocate without bound.
 fn last_revision(
-    operations: &[&Operation],
+    rows: &Rows,
     told: &Told<'_>,
     base: Revision,
     others: usize,
 ) -> Result<Revision, Contradiction> {
-    let (mut last, mut seen_by, mut writes) = (base, NONE, others);
-    for (index, operation) in (0..).zip(operations) {
-        let Some((role, _)) = answered(operation) else { continue };
-        writes += usize::from(matches!(role, Role::Write(revision) if revision > base));
-        if role.revision() > last {
-            (last, seen_by) = (role.revision(), index);
-        }
-    }
+    let (last, seen_by) = rows.last.filter(|(last, _)| *last > base).unwrap_or((base, NONE));
+    let writes = rows.writes.saturating_add(others);
     let reach = Revision(base.0.saturating_add(i64::try_from(writes).unwrap_or(i64::MAX)));
     if last > reach {
         return Err(Contradiction::TooManyRevisions(seen_by, reach));

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
+    rows::Rows,
     services::{Part, Place},
     terms::Terms,
 };
@@ -105,6 +106,7 @@ impl<'h> Candidates<'h> {
     /// Gathers candidates and names their keys in the store.
     pub fn new(
         operations: &[&'h Operation],
+        rows: &Rows,
         parts: &'h [Part],
         store: &mut Store<'h>,
         leases: &[LeaseId],
@@ -123,18 +125,18 @@ impl<'h> Candidates<'h> {
             place: Place::Any,
         });
         candidates.all.extend(ends);
-        for (index, operation) in (0..).zip(operations) {
-            candidates.note_values(&operation.request, store);
-            if may_fill(operation) {
-                let (call, request) = (operation.call, &operation.request);
-                candidates.all.push(Candidate::of(call, index, request, Place::Any, store));
-            }
+        for index in &rows.rare {
+            candidates.note_values(&operations[*index as usize].request, store);
+        }
+        for index in &rows.unknown {
+            let Operation { call, request, .. } = operations[*index as usize];
+            candidates.all.push(Candidate::of(*call, *index, request, Place::Any, store));
         }
         for part in parts {
             candidates.all.push(Candidate::of(part.call, part.operation, &part.request, part.place, store));
         }
         if !leases.is_empty() {
-            let requests = operations.iter().map(|operation| &operation.request);
+            let requests = rows.rare.iter().map(|index| &operations[*index as usize].request);
             let requests = requests.chain(parts.iter().map(|part| &part.request));
             candidates.attachable = attachable(requests, store);
         }
@@ -300,9 +302,14 @@ pub(super) fn decides<'h>(request: &'h Request, each: &mut impl FnMut(&'h KeyRan
 
 /// The lease of each pair that was attached before, and of each put that may have attached a key to one: as many as
 /// leases can end with keys, or more.
-pub(super) fn leases(operations: &[&Operation], parts: &[Part], before: &[&KeyValue]) -> Vec<LeaseId> {
+pub(super) fn leases(
+    operations: &[&Operation],
+    rows: &Rows,
+    parts: &[Part],
+    before: &[&KeyValue],
+) -> Vec<LeaseId> {
     let mut leases: Vec<_> = before.iter().map(|kv| kv.lease).filter(|lease| lease.0 != 0).collect();
-    let requests = operations.iter().map(|operation| &operation.request);
+    let requests = rows.rare.iter().map(|index| &operations[*index as usize].request);
     for request in requests.chain(parts.iter().map(|part| &part.request)) {
         attaching(request, &mut |put| leases.push(put.lease));
     }

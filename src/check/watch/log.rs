@@ -2,7 +2,7 @@
 //! In go watches and operations, out comes one list in order of revision and key. Events that can't be true of their
 //! own watch are left out, so that one lie does not make all others look incomplete.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::view::{Told, View, Watch};
 use crate::{
