@@ -23,7 +23,7 @@ pub type Family = fn(&Case<'_>) -> Vec<Judgement>;
 
 /// All families, in the order in which their verdicts are shown.
 pub const FAMILIES: &[Family] =
-    &[linearizable::judge, members::judge, watch::judge, leases::judge, locks::judge];
+    &[linearizable::judge, final_state::judge, members::judge, watch::judge, leases::judge, locks::judge];
 
 /// Judges all guarantees.
 pub fn all(case: &Case<'_>) -> Vec<Judgement> {

@@ -426,10 +426,6 @@ always! {
     no_alarm_stands, "No alarm stands once the cluster has recovered"
 }
 always! {
-    /// On each member, what was acknowledged is there, or something later is.
-    acknowledged_writes_are_kept, "Acknowledged writes are on every member at the end"
-}
-always! {
     /// On each member, nothing exists that no one attempted to write.
     nothing_is_made_up, "Everything on a member at the end was written by someone"
 }
@@ -528,10 +524,6 @@ sometimes! {
 sometimes! {
     /// At the end, a key still is as it was before a request without an answer.
     unknown_write_did_not_happen, "A write of unknown fate is later seen not to have happened"
-}
-sometimes! {
-    /// The final check had acknowledged writes to look for.
-    final_contents_checked, "Acknowledged writes were looked for on every member at the end"
 }
 sometimes! {
     /// The compares of a transaction held.

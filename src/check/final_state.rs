@@ -1,11 +1,19 @@
-//! Whether the contents of each member at the end are what the recorded writes say. In go all histories and the
-//! contents that each member gave at one revision; out come two verdicts: nothing acknowledged is lost, and
-//! nothing is made up. Not checked here: order, versions, and anything that was overwritten before the end.
+//! Whether what the store holds is what the recorded writes say. In go all histories; out comes a judgement: wherever
+//! the whole store was read, through whichever member, what was acknowledged up to that revision is there, or was
+//! overwritten in order. And of contents that each member gave at the end, that nothing in them is made up. Not checked
+//! here: versions, and anything that was overwritten before it was read.
 
+mod readings;
 mod services;
 
 use std::collections::BTreeMap;
 
+use self::readings::Reading;
+use super::{
+    case::Case,
+    evidence::{self, Evidence},
+    judgement::{Guarantee, Judgement},
+};
 use crate::{
     history::reader::{History, Operation},
     model::key_log::{Effect, KeyLog},
@@ -28,25 +36,69 @@ pub struct Contents {
     pub kvs: Vec<KeyValue>,
 }
 
-/// The outcome of the check.
+/// What contents at the end say.
 #[derive(Clone, Debug)]
 pub struct FinalState {
-    /// Each key with an acknowledged write has its value, or a later one.
-    pub acknowledged: Verdict,
     /// Each pair was in the baseline or was attempted.
     pub attempted: Verdict,
-    /// How many keys with acknowledged writes were looked for on each member.
-    pub looked_for: usize,
     /// How many keys have what a write of unknown fate left.
     pub unknown_happened: usize,
     /// How many keys are as if none of their writes of unknown fate had happened.
     pub unknown_did_not_happen: usize,
 }
 
-/// Checks the members' contents against everything recorded.
+/// Judges whether what was acknowledged is found in every reading of the whole store.
+pub fn judge(case: &Case<'_>) -> Vec<Judgement> {
+    let readings = readings::readings(case.histories);
+    let logs = if readings.is_empty() { BTreeMap::new() } else { key_logs(case.histories) };
+    let kept = logs.values().filter(|log| log.has_acknowledged()).count();
+    let lost = readings.iter().find_map(|reading| lost(case.histories, reading, &logs));
+    vec![Judgement::new(Guarantee::Durable, lost, (kept * readings.len()) as u64)]
+}
+
+/// The first key that is not as the acknowledged writes left it. What nobody ever wrote to it is not lost.
+fn lost(histories: &[History], reading: &Reading<'_>, logs: &BTreeMap<Blob, KeyLog>) -> Option<Evidence> {
+    let Reading { history, member, revision, pairs, .. } = reading;
+    let (key, kv, mismatch) = logs.iter().find_map(|(key, log)| {
+        let kv = pairs.get(key).copied();
+        let mismatch = log.check(key, kv, Some(*revision)).err().filter(|found| !found.never_written)?;
+        Some((key, kv, mismatch))
+    })?;
+    let mut operations = Vec::from_iter(last_write(histories, key, *revision));
+    operations.extend(reading.page(key).map(|page| evidence::describe_operation(history, page)));
+    Some(Evidence {
+        summary: format!("{member} lacks an acknowledged write of {key} at revision {revision}"),
+        revision: Some(*revision),
+        key: Some(key.clone()),
+        expected: Some(mismatch.expected),
+        seen: Some(kv.map_or_else(|| "that the key is absent".to_owned(), evidence::pair)),
+        operations,
+    })
+}
+
+/// The acknowledged write of a key with the greatest revision up to this one.
+fn last_write(histories: &[History], key: &Blob, upto: Revision) -> Option<evidence::Described> {
+    let all = histories.iter().flat_map(|history| history.operations.iter().map(move |it| (history, it)));
+    let writes = all.filter_map(|(history, operation)| {
+        let response = operation.response().filter(|response| response.header.revision <= upto)?;
+        let mut concerns = false;
+        for_each_write(&operation.request, Some(response), &mut |request, _| {
+            concerns |= match request {
+                Request::Put(put) => put.key == *key,
+                Request::DeleteRange(delete) => delete.keys.contains(key),
+                _ => false,
+            };
+        });
+        concerns.then_some((response.header.revision, history, operation))
+    });
+    let (_, history, operation) = writes.max_by_key(|(revision, ..)| *revision)?;
+    Some(evidence::describe_operation(history, operation))
+}
+
+/// Holds the members' contents at the end against everything recorded.
 pub fn check(histories: &[History], members: &[Contents]) -> FinalState {
     let logs = key_logs(histories);
-    let (mut lost, mut made_up) = (vec![], vec![]);
+    let mut made_up = vec![];
     let (mut unknown_happened, mut unknown_did_not_happen) = (0, 0);
     for Contents { member, kvs } in members {
         let contents: BTreeMap<&Blob, &KeyValue> = kvs.iter().map(|kv| (&kv.key, kv)).collect();
@@ -54,9 +106,8 @@ pub fn check(histories: &[History], members: &[Contents]) -> FinalState {
             let kv = contents.get(key).copied();
             unknown_happened += usize::from(kv.is_some_and(|kv| log.is_from_unknown(kv)));
             unknown_did_not_happen += usize::from(log.shows_that_no_unknown_happened(kv));
-            let Err(mismatch) = log.check(key, kv, None) else { continue };
-            let sentence = format!("{member}: {mismatch}");
-            if mismatch.never_written { made_up.push(sentence) } else { lost.push(sentence) }
+            let mismatch = log.check(key, kv, None).err().filter(|mismatch| mismatch.never_written);
+            made_up.extend(mismatch.map(|mismatch| format!("{member}: {mismatch}")));
         }
         let foreign = contents.values().filter(|kv| !logs.contains_key(&kv.key));
         let foreign = foreign.filter(|kv| !services::may_own(histories, kv));
@@ -67,11 +118,9 @@ pub fn check(histories: &[History], members: &[Contents]) -> FinalState {
             )
         }));
     }
-    lost.truncate(EVIDENCE_AT_MOST);
     made_up.truncate(EVIDENCE_AT_MOST);
     let has_baseline = histories.iter().any(|history| history.preamble.command == BASELINE_COMMAND);
     FinalState {
-        acknowledged: Verdict::from_evidence(lost),
         attempted: match (has_baseline, made_up.is_empty()) {
             (true, _) => Verdict::from_evidence(made_up),
             (false, true) => Verdict::Holds,
@@ -82,7 +131,6 @@ pub fn check(histories: &[History], members: &[Contents]) -> FinalState {
         },
         unknown_happened,
         unknown_did_not_happen,
-        looked_for: logs.values().filter(|log| log.has_acknowledged()).count(),
     }
 }
 
@@ -247,9 +295,75 @@ mod tests {
         )
     }
 
+    /// A reading of the whole store in pages of two pairs.
+    fn reading_of(kvs: &[KeyValue], revision: i64) -> History {
+        let mut keys = KeyRange::everything();
+        let mut pages = vec![];
+        let mut kvs = kvs.to_vec();
+        kvs.sort_by(|one, other| one.key.cmp(&other.key));
+        let chunks: Vec<_> = kvs.chunks(2).map(<[_]>::to_vec).collect();
+        for (number, kvs) in (1..).zip(if chunks.is_empty() { vec![vec![]] } else { chunks.clone() }) {
+            let named = Some(Revision(revision)).filter(|_| number > 1);
+            let range = Range { keys: keys.clone(), limit: 2, revision: named, ..Range::default() };
+            let more = number < chunks.len();
+            if let Some(last) = kvs.last() {
+                keys.key = last.key.successor();
+            }
+            let answer = Answer::Range(RangeAnswer { count: 2, more, kvs });
+            pages.push((Request::Range(range), Some(ok(revision, answer))));
+        }
+        history("finally_read", pages)
+    }
+
+    /// Whether nothing is lost, and nothing made up.
     fn checked(histories: &[History], kvs: Vec<KeyValue>) -> (bool, bool) {
+        let all = [histories, &[reading_of(&kvs, 100)]].concat();
+        let durable = judge(&Case::of_one(&all)).remove(0);
+        assert!(durable.looked_at > 0);
         let state = check(histories, &[Contents { member: "etcd0".into(), kvs }]);
-        (state.acknowledged == Verdict::Holds, state.attempted == Verdict::Holds)
+        (durable.verdict == Verdict::Holds, state.attempted == Verdict::Holds)
+    }
+
+    /// The evidence names the write and the page that lacks it; what was written later need not be there yet.
+    #[test]
+    fn the_evidence_names_what_is_lost() {
+        let run = history("driver", vec![(put("b", "x"), Some(put_ok(5))), (put("b", "y"), Some(put_ok(9)))]);
+        let others = [pair("a", "o", 2), pair("a2", "o", 3), pair("c", "o", 4)];
+        let with = |kv: Option<KeyValue>| [others.to_vec(), Vec::from_iter(kv)].concat();
+        let judged = |kvs: &[KeyValue], revision| {
+            let all = [baseline_of(others.to_vec()), run.clone(), reading_of(kvs, revision)];
+            judge(&Case::of_one(&all)).remove(0)
+        };
+        assert_eq!(judged(&with(Some(pair("b", "y", 9))), 9).verdict, Verdict::Holds);
+        assert_eq!(judged(&with(Some(pair("b", "x", 5))), 8).verdict, Verdict::Holds);
+        assert_eq!(judged(&with(None), 4).verdict, Verdict::Holds);
+        let evidence = judged(&with(Some(pair("b", "x", 5))), 9).evidence.unwrap();
+        assert_eq!(evidence.summary, "etcd0 lacks an acknowledged write of b at revision 9");
+        assert_eq!(evidence.operations.len(), 2);
+        assert!(evidence.operations[0].request.contains('y') && evidence.operations[1].request.contains('9'));
+        let evidence = judged(&with(None), 8).evidence.unwrap();
+        assert!(evidence.expected.unwrap().contains("of revision 5"));
+    }
+
+    /// Pages of different readings, or of different members, make none; one without its end is none.
+    #[test]
+    fn what_is_no_whole_reading_is_not_judged() {
+        let run = history("driver", vec![(put("b", "x"), Some(put_ok(5)))]);
+        let whole = reading_of(&[pair("a", "o", 2), pair("a2", "o", 3), pair("c", "o", 4)], 9);
+        let looked_at = |change: fn(&mut Vec<Operation>)| {
+            let mut reading = whole.clone();
+            change(&mut reading.operations);
+            judge(&Case::of_one(&[run.clone(), reading])).remove(0).looked_at
+        };
+        assert_eq!(looked_at(|_| {}), 1);
+        assert_eq!(looked_at(|pages| drop(pages.pop())), 0);
+        assert_eq!(looked_at(|pages| drop(pages.remove(0))), 0);
+        assert_eq!(looked_at(|pages| pages[1].member = "etcd1".into()), 0);
+        let filtered = |pages: &mut Vec<Operation>| {
+            let Request::Range(range) = &mut pages[1].request else { panic!() };
+            range.keys_only = true;
+        };
+        assert_eq!(looked_at(filtered), 0);
     }
 
     /// Baseline, acknowledged and unknown writes, deletes of a range: what may be there, may be there.

@@ -13,6 +13,9 @@ macro_rules! for_each_guarantee {
         $callback! {
             /// One order of all operations explains every answer and contradicts no clock.
             Linearizable: "All recorded operations are linearizable", "The order of recorded operations was checked";
+            /// What was acknowledged is there, or was overwritten in order.
+            Durable: "Acknowledged writes are on every member at the end",
+                "Acknowledged writes were looked for on every member at the end";
             /// A watch's events never go back.
             WatchOrdered: "Watch events come in order of revision",
                 "The order of watch events was checked";

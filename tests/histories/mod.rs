@@ -356,6 +356,23 @@ impl Generated {
         self
     }
 
+    /// A reading of the whole store when all is over.
+    pub fn reading_of_the_end(&self) -> History {
+        let mut history = self.histories().remove(0);
+        "finally_read".clone_into(&mut history.preamble.command);
+        history.operations.truncate(1);
+        if let Some((_, Outcome::Ok(response))) = &mut history.operations[0].returned {
+            // Behind everything that was written.
+            response.header.revision = Revision(i64::MAX);
+            let count = i64::try_from(self.end.len()).unwrap();
+            response.answer = Answer::Range(RangeAnswer { kvs: self.end.clone(), more: false, count });
+        }
+        if let Request::Range(range) = &mut history.operations[0].request {
+            range.revision = None;
+        }
+        history
+    }
+
     /// As the reader gives them, with the contents before the run recorded in full.
     pub fn histories(&self) -> Vec<History> {
         self.clone().into_histories()

@@ -279,7 +279,17 @@ fn a_word_after_the_loss_is_found() {
     };
     breaks("election-one-leader", "driver#85", after(first()), vec![]);
     breaks("election-one-leader", "driver#85", after(leader("E/a", 9, 0xa)), vec![]);
-    // It was written, but its lease is another; and a word that was not written.
+    // A leadership that is over does not come back with the key.
+    let mut again = elections();
+    again.truncate(9);
+    again.extend([
+        resigned(80, second(), 6),
+        elected(82, 0xa, leader("E/a", 7, 0xa), 7),
+        proclaimed(84, first(), "v", 7),
+        read(95, 7, &[owned("E/a", 7, 7, "v")]),
+    ]);
+    breaks("election-one-leader", "driver#84", again, vec![]);
+    // What is said is not written.
     breaks("election-one-leader", "driver#85", after(second()), vec![]);
     let mut honest = after(second());
     honest.truncate(9);
