@@ -59,7 +59,7 @@ impl<'h> Case<'h> {
     }
 
     /// Whether one order of all writes explains everything that was ever said.
-    pub(super) fn is_explained(&self) -> bool {
+    pub fn is_explained(&self) -> bool {
         *self.explained.get_or_init(|| {
             let earliest = leases::earliest(self.histories);
             let terms = Terms { earliest, ..Terms::claiming(locks::claims(self.histories)) };

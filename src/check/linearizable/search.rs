@@ -5,11 +5,11 @@
 //! explanation; what is blamed or tried too much costs time only.
 
 mod blame;
+mod culprits;
 mod options;
 mod told;
 
-use std::collections::BTreeSet;
-
+use self::culprits::{Blame, Concern};
 use super::{
     LeaseEnd,
     agree::{self, Cause},
@@ -85,9 +85,6 @@ pub(super) struct Effort {
     /// How often a choice was taken back.
     pub backjumps: u64,
 }
-
-/// The gaps that explain a conflict, by number.
-type Blame = BTreeSet<usize>;
 
 #[derive(Debug)]
 struct Frame {
@@ -374,16 +371,15 @@ impl<'h, 't> Search<'h, 't> {
     /// Goes back to the last gap that is to blame and that has another option.
     fn jump_back(&mut self, mut blame: Blame) -> bool {
         self.effort.backjumps += 1;
-        while let Some(culprit) = blame.pop_last() {
-            while self.frames.len() > culprit {
+        while let Some((culprit, concern)) = blame.pop_last() {
+            while self.frames.len() > culprit + 1 {
                 self.release(self.frames.len() - 1);
-                if self.frames.len() == culprit + 1 {
-                    break;
-                }
                 self.frames.pop();
             }
+            self.drop_what_is_no_better(culprit, &concern);
+            self.release(culprit);
             self.store.go_back(Revision(self.gaps[culprit].0 - 1));
-            self.frames[culprit].blame.append(&mut blame);
+            self.frames[culprit].blame.add(blame);
             if self.choose() {
                 // What saw this gap's state is checked before anything else is done.
                 match self.readers(self.gaps[culprit]) {
@@ -395,6 +391,19 @@ impl<'h, 't> Search<'h, 't> {
             }
         }
         false
+    }
+
+    /// What leaves the keys of a conflict as what was chosen did runs into it again.
+    fn drop_what_is_no_better(&mut self, number: usize, concern: &Concern) {
+        let Concern::Keys(keys) = concern else { return };
+        let touches = |option: u32| self.candidates.touches(option, keys, &self.store);
+        let Frame { options, next, chosen, .. } = &mut self.frames[number];
+        if chosen.is_some_and(touches) {
+            return;
+        }
+        let mut left = options.split_off(*next);
+        left.retain(|option| touches(*option));
+        options.append(&mut left);
     }
 
     fn release(&mut self, number: usize) {

@@ -1,7 +1,7 @@
 //! The writes that may have filled a gap: those of unknown fate, by what they would do to which key, and the ends of
 //! leases. In go operations, out come lists in order of call, so that those called by a deadline are a prefix.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
     rows::Rows,
@@ -231,6 +231,17 @@ impl<'h> Candidates<'h> {
         self.attachable.get(&lease).into_iter().flatten().copied()
     }
 
+    /// Whether a candidate may change any of these keys, whatever the state.
+    pub fn touches(&self, number: u32, keys: &BTreeSet<KeyId>, store: &Store<'h>) -> bool {
+        let candidate = self.all[number as usize];
+        match (candidate.kind, candidate.key, candidate.operation) {
+            (Kind::LeaseEnd(lease), ..) => self.attachable(lease).any(|key| keys.contains(&key)),
+            (_, Some(key), _) => keys.contains(&key),
+            (_, None, Some((_, request))) => keys.iter().any(|key| may_write(request, store.name(*key))),
+            (_, None, None) => true,
+        }
+    }
+
     /// The candidates that made this revision or none.
     pub fn exact(&self, revision: Revision) -> &[u32] {
         self.exact.get(&revision).map_or(&[], Vec::as_slice)
@@ -271,6 +282,16 @@ fn only_key<'h>(request: &'h Request, store: &mut Store<'h>) -> Option<KeyId> {
         });
     });
     keys.flatten()
+}
+
+/// Whether a request may change a key, whatever the state.
+fn may_write(request: &Request, key: &Blob) -> bool {
+    match request {
+        Request::Put(put) => put.key == *key,
+        Request::DeleteRange(delete) => delete.keys.contains(key),
+        Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(|part| may_write(part, key)),
+        _ => false,
+    }
 }
 
 fn written<'h>(request: &'h Request, each: &mut impl FnMut(&'h Blob, bool)) {

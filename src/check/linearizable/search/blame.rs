@@ -39,7 +39,7 @@ impl<'h> Search<'h, '_> {
         match (candidate.kind, candidate.operation) {
             (Kind::Put(_), _) => {}
             (Kind::LeaseEnd(lease), _) => self.blame_lease(lease, before, blame),
-            (Kind::Loss, _) | (_, None) => blame.extend(0..self.number_of(gap)),
+            (Kind::Loss, _) | (_, None) => blame.anything(0..self.number_of(gap)),
             (_, Some((_, request))) => {
                 decides(request, &mut |keys| self.blame_keys(keys, before, blame));
                 self.blame_puts(request, before, blame);
@@ -56,7 +56,7 @@ impl<'h> Search<'h, '_> {
     pub(super) fn blame_idle_leases(&self, gap: Revision, blame: &mut Blame) {
         let before = Revision(gap.0 - 1);
         if self.terms.single_keys_if_need_be {
-            blame.extend(0..self.number_of(gap));
+            blame.anything(0..self.number_of(gap));
         }
         for lease in self.candidates.ends.keys() {
             if self.store.attached(*lease).next().is_none() {
@@ -89,7 +89,7 @@ impl<'h> Search<'h, '_> {
         for number in first..end {
             let elsewhere = self.frames[number].only.is_some_and(|only| only != key);
             if !elsewhere && !self.sightings.untouched(key, self.gaps[number]) {
-                blame.insert(number);
+                blame.key(number, key);
             }
         }
     }
@@ -103,7 +103,7 @@ impl<'h> Search<'h, '_> {
         }
         let named: Vec<KeyId> = self.store.named(keys).take(KEYS_AT_MOST + 1).collect();
         if named.len() > KEYS_AT_MOST {
-            blame.extend(0..self.number_of(Revision(at.0 + 1)).min(self.frames.len()));
+            blame.anything(0..self.number_of(Revision(at.0 + 1)).min(self.frames.len()));
             return;
         }
         for key in named {
@@ -139,10 +139,10 @@ impl<'h> Search<'h, '_> {
             };
             self.deepest = Some(Mismatch { revision, source, key, expected });
         }
-        let mut blame = Blame::new();
+        let mut blame = Blame::default();
         match cause {
             Cause::Itself => {}
-            Cause::Anything => blame.extend(0..self.frames.len()),
+            Cause::Anything => blame.anything(0..self.frames.len()),
             Cause::Pair(key, seen) => self.blame_pair(key, seen, at, &mut blame),
             Cause::Key(key) => {
                 if let Some(key) = self.store.known(key) {

@@ -18,7 +18,7 @@ impl Search<'_, '_> {
             options: vec![],
             next: 0,
             chosen: None,
-            blame: Blame::new(),
+            blame: Blame::default(),
             rejected: vec![],
             only: None,
         };
@@ -172,7 +172,7 @@ impl Search<'_, '_> {
                 continue;
             }
             if let Some(user) = self.users[*number as usize] {
-                frame.blame.insert(user);
+                frame.blame.anything([user]);
                 continue;
             }
             if let Some(has) = equals_any {
