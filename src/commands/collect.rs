@@ -19,7 +19,7 @@ use crate::{
         stream::CreateWatch,
     },
     traffic::{
-        follow::{Follower, Told},
+        follow::Follower,
         session::{Session, Worker},
     },
     types::Revision,
@@ -126,18 +126,10 @@ async fn log(worker: Worker, member: usize, head: Revision) -> Result<Option<Str
     let (keys, start) = (KeyRange::everything(), Some(Revision(1)));
     let create = CreateWatch { keys, start, fragment: true, ..CreateWatch::default() };
     let mut follower = Follower::new(member, create);
-    while !follower.has_told(head) {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            let (name, next) = (&worker.client(member).endpoint().name, follower.next_revision());
-            let next = next.unwrap_or_default();
-            return Ok(Some(format!("{name}: its log from revision {next} to {head}")));
-        }
-        match follower.next(&worker, left).await? {
-            Told::Compacted(revision) => follower.skip_to(Revision(revision.0 + 1))?,
-            Told::Ended => tokio::time::sleep(BETWEEN_TRIES).await,
-            Told::Events { .. } | Told::Place | Told::Silence => {}
-        }
+    if !follower.follow_to(&worker, head, until).await? {
+        let (name, next) = (&worker.client(member).endpoint().name, follower.next_revision());
+        let next = next.unwrap_or_default();
+        return Ok(Some(format!("{name}: its log from revision {next} to {head}")));
     }
     follower.ask_for_progress()?;
     follower.next(&worker, PROGRESS_WITHIN).await?;

@@ -2,7 +2,7 @@
 //! come the events in order; where a stream ends within a revision, that is told anew as a whole. It judges nothing
 //! and goes on at the caller's pace: whoever follows decides how long, and on which member.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     session::{Stream, Worker},
@@ -14,6 +14,8 @@ use crate::{
     recorder::stream::Next,
     types::Revision,
 };
+
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 /// A watch that goes on over several streams.
 pub struct Follower {
@@ -69,6 +71,27 @@ impl Follower {
     pub fn skip_to(&mut self, revision: Revision) -> Result<(), HistoryError> {
         self.place = Place::at(self.place.next().max(Some(revision)));
         self.close()
+    }
+
+    /// Follows until everything up to a revision is told, as far as it is still there; whether it was in time.
+    pub async fn follow_to(
+        &mut self,
+        worker: &Worker,
+        revision: Revision,
+        until: Instant,
+    ) -> Result<bool, HistoryError> {
+        while !self.has_told(revision) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            match self.next(worker, left).await? {
+                Told::Compacted(compacted) => self.skip_to(Revision(compacted.0 + 1))?,
+                Told::Ended => tokio::time::sleep(BETWEEN_TRIES.min(left)).await,
+                Told::Events { .. } | Told::Place | Told::Silence => {}
+            }
+        }
+        Ok(true)
     }
 
     /// Asks how far the watch has come; nothing if there is no stream.
