@@ -9,6 +9,8 @@ mod culprits;
 mod options;
 mod told;
 
+use std::collections::BTreeSet;
+
 use self::culprits::{Blame, Concern};
 use super::{
     LeaseEnd,
@@ -95,6 +97,11 @@ struct Frame {
     /// The options that could not have filled the gap; whom that is to be blamed on is found out only when no
     /// option is left, which is rare.
     rejected: Vec<u32>,
+    /// The options that fill another gap, and which.
+    taken: Vec<(u32, usize)>,
+    /// The keys of each conflict that what was chosen had nothing to do with: an option that does not touch them
+    /// runs into the same conflict.
+    idle: Vec<BTreeSet<KeyId>>,
     /// The only key that any option is about, if there is one.
     only: Option<KeyId>,
 }
@@ -351,14 +358,25 @@ impl<'h, 't> Search<'h, 't> {
     fn give_up(&mut self) -> Blame {
         let gap = self.gaps[self.frames.len() - 1];
         let mut frame = self.frames.pop().expect("a gap was opened");
+        let idle = std::mem::take(&mut frame.idle);
+        let may_help = |search: &Self, option| {
+            idle.iter().all(|keys| search.candidates.touches(option, keys, &search.store))
+        };
+        for (option, user) in std::mem::take(&mut frame.taken) {
+            if may_help(self, option) {
+                frame.blame.anything([user]);
+            }
+        }
         for option in std::mem::take(&mut frame.rejected) {
-            if let Err(changed) = self.try_candidate(option, gap) {
+            if may_help(self, option)
+                && let Err(changed) = self.try_candidate(option, gap)
+            {
                 self.store.go_back(Revision(gap.0 - 1));
                 self.blame_rejection(option, gap, &changed, &mut frame.blame);
             }
         }
         if self.sightings.pins(gap).is_empty() {
-            self.blame_idle_leases(gap, &mut frame.blame);
+            self.blame_idle_leases(gap, &|end| may_help(self, end), &mut frame.blame);
         }
         if self.deepest.as_ref().is_none_or(|deepest| gap > deepest.revision) {
             let key = self.sightings.pins(gap).first().map(|pin| self.store.name(pin.key));
@@ -397,13 +415,14 @@ impl<'h, 't> Search<'h, 't> {
     fn drop_what_is_no_better(&mut self, number: usize, concern: &Concern) {
         let Concern::Keys(keys) = concern else { return };
         let touches = |option: u32| self.candidates.touches(option, keys, &self.store);
-        let Frame { options, next, chosen, .. } = &mut self.frames[number];
+        let Frame { options, next, chosen, idle, .. } = &mut self.frames[number];
         if chosen.is_some_and(touches) {
             return;
         }
         let mut left = options.split_off(*next);
         left.retain(|option| touches(*option));
         options.append(&mut left);
+        idle.push(keys.clone());
     }
 
     fn release(&mut self, number: usize) {

@@ -53,13 +53,18 @@ impl<'h> Search<'h, '_> {
     }
 
     /// Blames the gaps without which a lease that has no keys might have ended with some.
-    pub(super) fn blame_idle_leases(&self, gap: Revision, blame: &mut Blame) {
+    pub(super) fn blame_idle_leases(
+        &self,
+        gap: Revision,
+        may_help: &impl Fn(u32) -> bool,
+        blame: &mut Blame,
+    ) {
         let before = Revision(gap.0 - 1);
         if self.terms.single_keys_if_need_be {
             blame.anything(0..self.number_of(gap));
         }
-        for lease in self.candidates.ends.keys() {
-            if self.store.attached(*lease).next().is_none() {
+        for (lease, end) in &self.candidates.ends {
+            if self.store.attached(*lease).next().is_none() && may_help(*end) {
                 self.blame_lease(*lease, before, blame);
             }
         }

@@ -20,6 +20,8 @@ impl Search<'_, '_> {
             chosen: None,
             blame: Blame::default(),
             rejected: vec![],
+            taken: vec![],
+            idle: vec![],
             only: None,
         };
         self.add(self.candidates.exact(gap), gap, true, &mut frame);
@@ -172,7 +174,7 @@ impl Search<'_, '_> {
                 continue;
             }
             if let Some(user) = self.users[*number as usize] {
-                frame.blame.anything([user]);
+                frame.taken.push((*number, user));
                 continue;
             }
             if let Some(has) = equals_any {
