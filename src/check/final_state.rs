@@ -270,6 +270,10 @@ mod tests {
         Outcome::Ok(Response { header: Header { revision: Revision(revision), ..Header::default() }, answer })
     }
 
+    fn refused() -> Outcome {
+        Outcome::DidNotHappen(Failure { code: String::new(), message: String::new() })
+    }
+
     fn put_ok(revision: i64) -> Outcome {
         ok(revision, Answer::Put { prev_kv: None })
     }
@@ -377,10 +381,8 @@ mod tests {
                 (delete_prefix("a/"), Some(ok(7, Answer::DeleteRange { deleted: 2, prev_kvs: vec![] }))),
                 (put("a/2", "z"), Some(put_ok(8))),
                 (put("u", "maybe"), None),
-                (
-                    put("d", "lost"),
-                    Some(Outcome::DidNotHappen(Failure { code: String::new(), message: String::new() })),
-                ),
+                (put("d", "lost"), Some(refused())),
+                (delete_prefix("a/"), Some(refused())),
             ],
         );
         let histories = [baseline_of(vec![pair("old", "o", 3)]), run];

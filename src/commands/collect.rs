@@ -14,12 +14,11 @@ use crate::{
     check::final_state::Contents,
     history::HistoryError,
     operation::{
-        Answer, KeyRange, Outcome, Request,
+        Answer, Outcome, Request,
         service::{MaintenanceAnswer, MaintenanceRequest},
-        stream::CreateWatch,
     },
     traffic::{
-        follow::Follower,
+        follow::read_log,
         session::{Session, Worker},
     },
     types::Revision,
@@ -32,8 +31,6 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const HASHES_WITHIN: Duration = Duration::from_secs(10);
 /// As much of the log as can be told in this time.
 const LOGS_WITHIN: Duration = Duration::from_secs(20);
-/// When all is told, a member says soon how far it has come.
-const PROGRESS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What was collected.
 pub(super) struct Collected {
@@ -111,8 +108,9 @@ async fn each_hash(worker: &mut Worker, revision: Revision) -> Result<Hashes, Hi
     Ok(hashes)
 }
 
-/// Watches everything on all members at once, from the oldest revision that is left up to the head.
-async fn logs(session: &Arc<Session>, head: Revision) -> Result<Vec<String>, HistoryError> {
+/// Watches everything on all members at once, from the oldest revision that is left up to the head. Gives what there
+/// was no time for, in people's words.
+pub(super) async fn logs(session: &Arc<Session>, head: Revision) -> Result<Vec<String>, HistoryError> {
     let mut members = JoinSet::new();
     for member in 0..session.clients().len() {
         members.spawn(log(session.worker(DEADLINE)?, member, head));
@@ -122,17 +120,7 @@ async fn logs(session: &Arc<Session>, head: Revision) -> Result<Vec<String>, His
 }
 
 async fn log(worker: Worker, member: usize, head: Revision) -> Result<Option<String>, HistoryError> {
-    let until = Instant::now() + LOGS_WITHIN;
-    let (keys, start) = (KeyRange::everything(), Some(Revision(1)));
-    let create = CreateWatch { keys, start, fragment: true, ..CreateWatch::default() };
-    let mut follower = Follower::new(member, create);
-    if !follower.follow_to(&worker, head, until).await? {
-        let (name, next) = (&worker.client(member).endpoint().name, follower.next_revision());
-        let next = next.unwrap_or_default();
-        return Ok(Some(format!("{name}: its log from revision {next} to {head}")));
-    }
-    follower.ask_for_progress()?;
-    follower.next(&worker, PROGRESS_WITHIN).await?;
-    follower.close()?;
-    Ok(None)
+    let next = read_log(&worker, member, head, LOGS_WITHIN).await?;
+    let name = &worker.client(member).endpoint().name;
+    Ok(next.map(|next| format!("{name}: its log from revision {next} to {head}")))
 }

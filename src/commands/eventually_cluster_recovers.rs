@@ -46,6 +46,9 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
         let alarms = health::alarms(&clients).await;
         properties::no_alarm_stands(&alarms);
         evidence = [unread, untold, leaseless, differing, alarms].concat();
+        for lack in collect::logs(&session, revision).await? {
+            println!("not collected: {lack}");
+        }
         println!("{} members recovered and were compared at revision {revision}", clients.len());
     }
     Ok(verdict(&evidence))

@@ -10,12 +10,43 @@ use super::{
 };
 use crate::{
     history::HistoryError,
-    operation::stream::{CreateWatch, Event, News, Received, Sent, WatchNews},
+    operation::{
+        KeyRange,
+        stream::{CreateWatch, Event, News, Received, Sent, WatchNews},
+    },
     recorder::stream::Next,
     types::Revision,
 };
 
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+/// What a compaction is about to throw away is read for this long.
+pub const LOG_WITHIN: Duration = Duration::from_secs(2);
+/// When all is told, a member says soon how far it has come.
+const PROGRESS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Has a member tell all changes up to a revision, from the oldest on that it still has. Who judges the history
+/// learns from them what writes of unknown outcome did. Gives the revision from which on there was no time.
+pub async fn read_log(
+    worker: &Worker,
+    member: usize,
+    upto: Revision,
+    within: Duration,
+) -> Result<Option<Revision>, HistoryError> {
+    let create = CreateWatch {
+        keys: KeyRange::everything(),
+        start: Some(Revision(1)),
+        fragment: true,
+        ..CreateWatch::default()
+    };
+    let mut follower = Follower::new(member, create);
+    let complete = follower.follow_to(worker, upto, Instant::now() + within).await?;
+    if complete {
+        follower.ask_for_progress()?;
+        follower.next(worker, PROGRESS_WITHIN).await?;
+    }
+    follower.close()?;
+    Ok((!complete).then(|| follower.next_revision().unwrap_or_default()))
+}
 
 /// A watch that goes on over several streams.
 pub struct Follower {

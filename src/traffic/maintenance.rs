@@ -8,14 +8,18 @@ use std::{
 };
 
 use super::{
-    contend::Summary, follow::Follower, known::Known, paced::Paced, requests::Style, session::Session,
+    contend::Summary,
+    follow::{LOG_WITHIN, read_log},
+    known::Known,
+    paced::Paced,
+    requests::Style,
+    session::Session,
 };
 use crate::{
     history::HistoryError,
     operation::{
         Answer, Compact, DeleteRange, KeyRange, Outcome, Put, Range, Request, Response,
         service::{MaintenanceAnswer, MaintenanceRequest},
-        stream::CreateWatch,
     },
     properties, random,
     types::{MemberId, Revision},
@@ -24,8 +28,6 @@ use crate::{
 /// A database is rewritten, or sent, within this time.
 const DEADLINE: Duration = Duration::from_secs(3);
 const WRITES_AT_MOST: u64 = 20;
-/// What is about to be thrown away is read for this long.
-const LOG_WITHIN: Duration = Duration::from_secs(2);
 /// So often a member is asked for a hash that it can't give yet.
 const HASH_TRIES: u64 = 3;
 
@@ -155,7 +157,8 @@ impl Operator {
     /// Compacts, and reads what is left and what is not; before that, what nobody can read afterwards.
     async fn compact(&mut self, revision: Revision) -> Result<(), HistoryError> {
         if let Some(head) = self.head().await? {
-            self.read_log(revision.min(head)).await?;
+            let member = self.paced.worker.session().any_member();
+            read_log(&self.paced.worker, member, revision.min(head), LOG_WITHIN).await?;
         }
         let request = Request::Compact(Compact { revision, physical: random::chance(0.5) });
         let compacted = self.ask(&request).await?.is_some();
@@ -173,21 +176,6 @@ impl Operator {
             }
         }
         Ok(())
-    }
-
-    /// Reads all changes up to a revision, or as many as come in time: who judges the history learns from them what
-    /// writes of unknown outcome did.
-    async fn read_log(&mut self, upto: Revision) -> Result<(), HistoryError> {
-        let worker = &self.paced.worker;
-        let create = CreateWatch {
-            keys: KeyRange::everything(),
-            start: Some(Revision(1)),
-            fragment: true,
-            ..CreateWatch::default()
-        };
-        let mut follower = Follower::new(worker.session().any_member(), create);
-        follower.follow_to(worker, upto, Instant::now() + LOG_WITHIN).await?;
-        follower.close()
     }
 
     /// Compacts at the revision of a delete, which is the newest or was until a moment ago.

@@ -164,3 +164,59 @@ fn in_some_order(found: &Pairs<'_>, range: &Range, seen: &[KeyValue]) -> bool {
             })
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        operation::{DeleteRange, Put},
+        types::{LeaseId, Revision, Version},
+    };
+
+    /// A read of one key has one pair, counts one, and leaves nothing out.
+    #[test]
+    fn what_no_state_gives_is_no_answer() {
+        let kvs = vec![pair()];
+        let store = Store::at(Revision(2), &kvs);
+        let range = Range { keys: KeyRange::single("k".into()), ..Range::default() };
+        let holds =
+            |count, more| read(&store, &range, &RangeAnswer { kvs: kvs.clone(), more, count }).is_ok();
+        assert!(holds(1, false));
+        assert!(!holds(2, false) && !holds(0, false) && !holds(1, true));
+    }
+
+    /// The pairs from before a delete come where they were asked for, and only there.
+    #[test]
+    fn nobody_is_told_pairs_unasked() {
+        let kvs = [pair()];
+        let delete =
+            |prev_kv| Request::DeleteRange(DeleteRange { keys: KeyRange::single("k".into()), prev_kv });
+        let holds = |request: Request, prev_kvs: &[KeyValue]| {
+            let mut store = Store::at(Revision(2), &kvs);
+            let given = store.execute(&request).unwrap();
+            let answer = Answer::DeleteRange { deleted: 1, prev_kvs: prev_kvs.to_vec() };
+            reply(&given, &request, &answer).is_ok()
+        };
+        assert!(holds(delete(true), &kvs) && holds(delete(false), &[]));
+        assert!(!holds(delete(true), &[]) && !holds(delete(false), &kvs));
+        let put = |prev_kv| Request::Put(Put { key: "k".into(), prev_kv, ..Put::default() });
+        let told = |request: Request, before: Option<KeyValue>| {
+            let mut store = Store::at(Revision(2), &kvs);
+            let given = store.execute(&request).unwrap();
+            reply(&given, &request, &Answer::Put { prev_kv: before.map(Box::new) }).is_ok()
+        };
+        assert!(told(put(true), Some(pair())) && told(put(false), None));
+        assert!(!told(put(true), None) && !told(put(false), Some(pair())));
+    }
+
+    fn pair() -> KeyValue {
+        KeyValue {
+            key: "k".into(),
+            value: "v".into(),
+            create_revision: Revision(2),
+            mod_revision: Revision(2),
+            version: Version(1),
+            lease: LeaseId(0),
+        }
+    }
+}
