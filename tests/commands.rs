@@ -167,7 +167,12 @@ fn the_template_holds_on_an_honest_cluster() {
     here.succeeds("anytime_check_members");
     here.succeeds("eventually_cluster_recovers");
     let said = here.succeeds("finally_check_history");
-    assert!(said.contains("acknowledged keys on 3 members") && !said.contains("not collected"), "{said}");
+    assert!(!said.contains("not collected"), "{said}");
+    let looked_at = |message: &str| {
+        let of = said.lines().find_map(|line| line.strip_prefix(message)?.strip_prefix(": looked at "));
+        of.unwrap().parse::<u64>().unwrap()
+    };
+    assert!(looked_at("Acknowledged writes are on every member at the end") > 0, "{said}");
     let always: Vec<String> = here
         .sdk_lines()
         .iter()
@@ -330,7 +335,7 @@ fn a_store_that_goes_back_is_found() {
     assert!(said.contains("use an empty folder for a new one"), "{said}");
     there.breaks("A linearizable answer's revision is at least every revision answered before the request");
     let (code, said) = failed(&there.run("finally_check_history"));
-    assert!(code == 1 && said.contains("expected p"), "{said}");
+    assert!(code == 1 && said.contains("expected: p"), "{said}");
     there.breaks("Acknowledged writes are on every member at the end");
 }
 

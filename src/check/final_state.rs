@@ -59,12 +59,14 @@ pub fn judge(case: &Case<'_>) -> Vec<Judgement> {
 /// The first key that is not as the acknowledged writes left it. What nobody ever wrote to it is not lost.
 fn lost(histories: &[History], reading: &Reading<'_>, logs: &BTreeMap<Blob, KeyLog>) -> Option<Evidence> {
     let Reading { history, member, revision, pairs, .. } = reading;
+    // A store that has gone back has lost what was acknowledged before it was asked, too.
+    let upto = acknowledged_before(histories, reading).max(*revision);
     let (key, kv, mismatch) = logs.iter().find_map(|(key, log)| {
         let kv = pairs.get(key).copied();
-        let mismatch = log.check(key, kv, Some(*revision)).err().filter(|found| !found.never_written)?;
+        let mismatch = log.check(key, kv, Some(upto)).err().filter(|found| !found.never_written)?;
         Some((key, kv, mismatch))
     })?;
-    let mut operations = Vec::from_iter(last_write(histories, key, *revision));
+    let mut operations = Vec::from_iter(last_write(histories, key, upto));
     operations.extend(reading.page(key).map(|page| evidence::describe_operation(history, page)));
     Some(Evidence {
         summary: format!("{member} lacks an acknowledged write of {key} at revision {revision}"),
@@ -74,6 +76,18 @@ fn lost(histories: &[History], reading: &Reading<'_>, logs: &BTreeMap<Blob, KeyL
         seen: Some(kv.map_or_else(|| "that the key is absent".to_owned(), evidence::pair)),
         operations,
     })
+}
+
+/// The greatest revision that was answered before a linearizable reading began, which must not show less.
+fn acknowledged_before(histories: &[History], reading: &Reading<'_>) -> Revision {
+    let Some(call) = reading.current_since() else { return Revision(0) };
+    let operations = histories.iter().flat_map(|history| &history.operations);
+    let before = operations.filter(|operation| {
+        operation.request.is_key_value()
+            && operation.returned.as_ref().is_some_and(|(returned, _)| *returned < call)
+    });
+    let revisions = before.filter_map(|operation| Some(operation.response()?.header.revision));
+    revisions.max().unwrap_or_default()
 }
 
 /// The acknowledged write of a key with the greatest revision up to this one.
@@ -347,6 +361,28 @@ mod tests {
         assert!(evidence.operations[0].request.contains('y') && evidence.operations[1].request.contains('9'));
         let evidence = judged(&with(None), 8).evidence.unwrap();
         assert!(evidence.expected.unwrap().contains("of revision 5"));
+    }
+
+    /// A reading that shows less than was acknowledged before it was called lacks it, unless it may show old contents.
+    #[test]
+    fn what_a_store_that_went_back_lacks_is_lost() {
+        let run = history("driver", vec![(put("b", "x"), Some(put_ok(5)))]);
+        let others = [pair("a", "o", 2), pair("c", "o", 4)];
+        let judged = |call, serializable| {
+            let mut reading = reading_of(&others, 4);
+            for page in &mut reading.operations {
+                page.call = Monotonic(call);
+                if let Request::Range(range) = &mut page.request {
+                    range.serializable = serializable;
+                }
+            }
+            judge(&Case::of_one(&[baseline_of(others.to_vec()), run.clone(), reading])).remove(0)
+        };
+        assert_eq!(judged(0, false).verdict, Verdict::Holds);
+        assert_eq!(judged(10, true).verdict, Verdict::Holds);
+        let evidence = judged(10, false).evidence.unwrap();
+        assert_eq!(evidence.summary, "etcd0 lacks an acknowledged write of b at revision 4");
+        assert_eq!(evidence.operations.len(), 2);
     }
 
     /// Pages of different readings, or of different members, make none; one without its end is none.

@@ -7,7 +7,7 @@ use crate::{
     check::final_state::BASELINE_COMMAND,
     history::reader::{History, Operation},
     operation::{Answer, KeyRange, KeyValue, Range, Request},
-    types::{Blob, Revision},
+    types::{Blob, Monotonic, Revision},
 };
 
 /// One reading that came to its end.
@@ -25,6 +25,13 @@ pub(super) struct Reading<'h> {
 }
 
 impl<'h> Reading<'h> {
+    /// When a reading was called that shows the newest contents; none if it may show old ones.
+    pub fn current_since(&self) -> Option<Monotonic> {
+        let (_, first) = self.pages.first()?;
+        let Request::Range(range) = &first.request else { return None };
+        (range.revision.is_none() && !range.serializable).then_some(first.call)
+    }
+
     /// The page that a key is on, or would be.
     pub fn page(&self, key: &Blob) -> Option<&'h Operation> {
         self.pages.iter().rev().find(|(first, _)| *first <= key).map(|(_, page)| *page)
