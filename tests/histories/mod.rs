@@ -361,7 +361,9 @@ impl Generated {
         let mut history = self.histories().remove(0);
         "finally_read".clone_into(&mut history.preamble.command);
         history.operations.truncate(1);
-        if let Some((_, Outcome::Ok(response))) = &mut history.operations[0].returned {
+        history.operations[0].call = Monotonic(u64::MAX - 1);
+        if let Some((returned, Outcome::Ok(response))) = &mut history.operations[0].returned {
+            *returned = Monotonic(u64::MAX);
             // Behind everything that was written.
             response.header.revision = Revision(i64::MAX);
             let count = i64::try_from(self.end.len()).unwrap();

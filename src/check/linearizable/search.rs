@@ -119,6 +119,8 @@ pub(super) struct Search<'h, 't> {
     frames: Vec<Frame>,
     /// For each candidate: the gap that it fills, by number.
     users: Vec<Option<usize>>,
+    /// For each candidate: the only gap that it can fill, where nobody else can fill that one.
+    reserved: Vec<Option<Revision>>,
     /// Whether the value of a put was seen where it fills a gap.
     demanded: Vec<bool>,
     deepest: Option<Mismatch<'h>>,
@@ -139,7 +141,7 @@ impl<'h, 't> Search<'h, 't> {
         for (key, value) in sightings.demanded() {
             candidates.putting(key, value)[0].iter().for_each(|number| demanded[*number as usize] = true);
         }
-        Self {
+        let mut search = Self {
             operations,
             timeline,
             store,
@@ -150,11 +152,14 @@ impl<'h, 't> Search<'h, 't> {
             gaps: timeline.gaps(),
             frames: vec![],
             users: vec![None; candidates.all.len()],
+            reserved: vec![None; candidates.all.len()],
             demanded,
             deepest: None,
             effort: Effort::default(),
             steps_at_most,
-        }
+        };
+        search.reserve();
+        search
     }
 
     /// Runs to an end.

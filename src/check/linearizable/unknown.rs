@@ -52,6 +52,8 @@ pub(super) struct Candidates<'h> {
     pub all: Vec<Candidate<'h>>,
     /// Those that may put this value to the key.
     puts: HashMap<(KeyId, &'h [u8]), Vec<u32>>,
+    /// Those that may put to the key, whatever value.
+    putters: HashMap<KeyId, Vec<u32>>,
     /// Those that may put to the key what it has already.
     keepers: HashMap<KeyId, Vec<u32>>,
     /// Those about one key only; by key.
@@ -187,8 +189,10 @@ impl<'h> Candidates<'h> {
                 } else {
                     self.puts.entry((key, put.value.as_slice())).or_default()
                 };
-                if list.last() != Some(&number) {
-                    list.push(number);
+                for list in [list, self.putters.entry(key).or_default()] {
+                    if list.last() != Some(&number) {
+                        list.push(number);
+                    }
                 }
             }
             Request::Txn(Txn { success, failure, .. }) => {
@@ -250,6 +254,11 @@ impl<'h> Candidates<'h> {
     /// The candidates about one key only, in order of call.
     pub fn points(&self, key: KeyId) -> &[u32] {
         self.points.get(key.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The candidates that may put to the key.
+    pub fn putters(&self, key: KeyId) -> &[u32] {
+        self.putters.get(&key).map_or(&[], Vec::as_slice)
     }
 
     /// The candidates that may leave the key with this value: those that put it, and those that keep what is there.

@@ -12,7 +12,7 @@ use crate::{
 /// How soon something is needed: its class, and the revision by which it must be there.
 type Urgency = (u8, Revision);
 
-impl Search<'_, '_> {
+impl<'t> Search<'_, 't> {
     pub(super) fn frame(&self, gap: Revision) -> Frame {
         let mut frame = Frame {
             options: vec![],
@@ -25,18 +25,15 @@ impl Search<'_, '_> {
             only: None,
         };
         self.add(self.candidates.exact(gap), gap, true, &mut frame);
-        let pins = self.sightings.pins(gap);
-        if let Some((key, value)) = pins.iter().find_map(|pin| Some((pin.key, pin.value?))) {
-            for list in self.candidates.putting(key, value) {
-                self.add(list, gap, false, &mut frame);
+        if let Some((key, lists)) = self.pinned(gap) {
+            // Of puts of the value that was seen, any is as good as another.
+            let any_value = self.sightings.pins(gap).iter().all(|pin| pin.value.is_none());
+            for list in &lists {
+                self.add(list, gap, any_value, &mut frame);
             }
             let point = |option: &u32| self.candidates.all[*option as usize].key == Some(key);
-            let [putting, keeping] = self.candidates.putting(key, value);
-            let lists = [putting, keeping, self.candidates.exact(gap)];
-            frame.only = lists.iter().all(|list| list.iter().all(point)).then_some(key);
-        } else if let Some(pin) = pins.first() {
-            self.add(self.candidates.points(pin.key), gap, true, &mut frame);
-            self.add(&self.candidates.wide, gap, true, &mut frame);
+            let mut all = lists.into_iter().flatten().chain(self.candidates.exact(gap));
+            frame.only = all.all(point).then_some(key);
         } else if let Some(key) = self.told_deleted(gap) {
             self.add(self.candidates.points(key), gap, true, &mut frame);
             self.add(&self.candidates.wide, gap, true, &mut frame);
@@ -67,6 +64,30 @@ impl Search<'_, '_> {
             }
         }
         frame
+    }
+
+    /// A key that a gap certainly put, and who can have put it, but for those that made this revision or none.
+    fn pinned(&self, gap: Revision) -> Option<(KeyId, Vec<&'t [u32]>)> {
+        let pins = self.sightings.pins(gap);
+        if let Some((key, value)) = pins.iter().find_map(|pin| Some((pin.key, pin.value?))) {
+            return Some((key, self.candidates.putting(key, value).to_vec()));
+        }
+        pins.first().map(|pin| (pin.key, vec![self.candidates.putters(pin.key)]))
+    }
+
+    /// For each candidate: the only gap that it can fill, where nobody else can fill that one.
+    pub(super) fn reserve(&mut self) {
+        let candidates = self.candidates;
+        for gap in &self.gaps {
+            let Some((_, lists)) = self.pinned(*gap) else { continue };
+            let deadline = self.timeline.deadline(*gap);
+            let called = lists.into_iter().flat_map(|list| candidates.called_by(list, deadline));
+            let allowed = |number: &&u32| candidates.all[**number as usize].place.allows(*gap);
+            let mut able = called.chain(candidates.exact(*gap)).filter(allowed);
+            if let (Some(only), None) = (able.next(), able.next()) {
+                self.reserved[*only as usize] = Some(*gap);
+            }
+        }
     }
 
     fn add_losses(&self, gap: Revision, frame: &mut Frame) {
@@ -156,7 +177,8 @@ impl Search<'_, '_> {
         let (mut has_put, mut has_delete) = (false, false);
         for number in called.iter().rev() {
             let candidate = self.candidates.all[*number as usize];
-            if !candidate.place.allows(gap) {
+            let elsewhere = self.reserved[*number as usize].is_some_and(|only| only != gap);
+            if elsewhere || !candidate.place.allows(gap) {
                 continue;
             }
             let equals_any = match (candidate.kind, candidate.key) {
