@@ -9,18 +9,9 @@ for tool in valgrind /usr/bin/time strace; do
   command -v "$tool" >/dev/null || { echo "error: $tool is missing: install it (packages valgrind, time, strace)" >&2; exit 3; }
 done
 
-cargo build --release --quiet
-work=$(mktemp -d)
-target/release/etcd-lab up --cluster processes >"$work/lab" 2>&1 &
-lab=$!
-trap 'kill $lab 2>/dev/null; wait $lab 2>/dev/null; rm -rf "$work"' EXIT
-for _ in $(seq 300); do
-  grep -q 'export ETCDCTL_ENDPOINTS=' "$work/lab" && break
-  kill -0 $lab || { cat "$work/lab" >&2; exit 3; }
-  sleep 0.2
-done
-ETCDCTL_ENDPOINTS=$(sed -n 's/.*export ETCDCTL_ENDPOINTS=//p' "$work/lab")
-export ETCDCTL_ENDPOINTS ETCD_ANTITHESIS_HISTORY="$work/history" ANTITHESIS_SDK_LOCAL_OUTPUT="$work/sdk.jsonl"
+# shellcheck source=benches/members.sh
+. benches/members.sh
+export ETCD_ANTITHESIS_HISTORY="$work/history" ANTITHESIS_SDK_LOCAL_OUTPUT="$work/sdk.jsonl"
 
 readonly PROGRAM=target/release/test-command COMMAND=parallel_driver_generate_traffic
 instructions() {

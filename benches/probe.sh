@@ -11,18 +11,8 @@ done
 benchmark=${BENCHMARK:-target/peer/benchmark}
 [ -x "$benchmark" ] || benches/fetch-benchmark "$(dirname "$benchmark")"
 
-cargo build --release --quiet --locked --bin etcd-probe --bin etcd-lab --bin health-checker --bin test-command
-work=$(mktemp -d)
-target/release/etcd-lab up --cluster processes >"$work/lab" 2>&1 &
-lab=$!
-trap 'kill $lab 2>/dev/null; wait $lab 2>/dev/null; rm -rf "$work"' EXIT
-for _ in $(seq 300); do
-  grep -q 'export ETCDCTL_ENDPOINTS=' "$work/lab" && break
-  kill -0 $lab || { cat "$work/lab" >&2; exit 3; }
-  sleep 0.2
-done
-ETCDCTL_ENDPOINTS=$(sed -n 's/.*export ETCDCTL_ENDPOINTS=//p' "$work/lab")
-export ETCDCTL_ENDPOINTS
+# shellcheck source=benches/members.sh
+. benches/members.sh
 readonly PROBE=target/release/etcd-probe
 
 echo "status of three members, start to exit, 200 runs:"
