@@ -263,6 +263,7 @@ async fn members_are_ended_started_and_frozen_and_every_end_is_told_once() {
     assert_eq!((stopped.len(), stopped[0].0.as_str()), (1, "etcd1"), "{stopped:?}");
     assert!(stopped[0].1.contains("ended by itself with"), "{stopped:?}");
     assert!(system.cluster.ended().iter().any(|end| is_end(end, "etcd1", false)));
+    system.agrees().await;
     let pids: Vec<_> = MEMBERS.iter().filter_map(|name| system.pid(name)).collect();
     assert_eq!(pids.len(), 3);
     let network = system.cluster.network().unwrap().to_owned();

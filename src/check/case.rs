@@ -15,6 +15,9 @@ use super::{
 };
 use crate::{history::reader::History, verdict::Verdict};
 
+/// What is found once for all is worth a longer search.
+const STEPS_FOR_ALL: u64 = 4 * STEPS_AT_MOST;
+
 /// Histories of one cluster, and what is known of them so far.
 pub struct Case<'h> {
     /// The histories.
@@ -64,7 +67,7 @@ impl<'h> Case<'h> {
             let earliest = leases::earliest(self.histories);
             let terms = Terms { earliest, ..Terms::claiming(locks::claims(self.histories)) };
             let told = &self.watches().told;
-            let found = linearizable::explain_told(self.histories, &terms, told, STEPS_AT_MOST).0;
+            let found = linearizable::explain_told(self.histories, &terms, told, STEPS_FOR_ALL).0;
             found.verdict == Verdict::Holds
         })
     }
