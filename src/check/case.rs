@@ -62,7 +62,7 @@ impl<'h> Case<'h> {
     }
 
     /// Whether one order of all writes explains everything that was ever said.
-    pub fn is_explained(&self) -> bool {
+    pub(super) fn is_explained(&self) -> bool {
         *self.explained.get_or_init(|| {
             let earliest = leases::earliest(self.histories);
             let terms = Terms { earliest, ..Terms::claiming(locks::claims(self.histories)) };

@@ -14,6 +14,7 @@ use crate::{
         ConnectionId, LeaseId, MemberId, Monotonic, OperationId, ProcessId, RaftTerm, Revision, StreamId,
         Version,
     },
+    verdict::Verdict,
 };
 
 /// In milliseconds.
@@ -110,6 +111,18 @@ pub(super) fn judged(family: Family, histories: &[History]) -> Vec<Judgement> {
         assert_eq!(one.verdict, other.verdict, "{:?}", one.guarantee);
     }
     judgements
+}
+
+/// The guarantees that are broken, with the operations that show it.
+pub(super) fn broken(family: Family, histories: &[History]) -> Vec<(String, Vec<String>)> {
+    let broken = judged(family, histories).into_iter().filter(|it| matches!(it.verdict, Verdict::Broken(_)));
+    broken
+        .map(|judgement| {
+            let evidence = judgement.evidence.expect("what is broken comes with evidence");
+            let names = evidence.operations.into_iter().map(|operation| operation.operation);
+            (judgement.guarantee.name(), names.collect())
+        })
+        .collect()
 }
 
 /// A history that a command recorded.

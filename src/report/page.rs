@@ -28,6 +28,17 @@ const TIMELINE_BYTES: usize = 16 << 20;
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 
+/// What each page begins with: it is one file, adapts to the reader's screen, and asks the network for nothing.
+fn head() -> Markup {
+    html! {
+        meta charset="utf-8";
+        meta name="viewport" content="width=device-width, initial-scale=1";
+        meta name="color-scheme" content="light dark";
+        meta http-equiv="Content-Security-Policy" content=(POLICY);
+        link rel="icon" href="data:,";
+    }
+}
+
 /// The page.
 pub fn render(run: &Run, totals: &Totals) -> String {
     let broken = run.broken_timelines();
@@ -36,11 +47,7 @@ pub fn render(run: &Run, totals: &Totals) -> String {
         (DOCTYPE)
         html lang="en" {
             head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                link rel="icon" href="data:,";
+                (head())
                 title { (headline(run)) " – etcd-lab, " (run.name) }
                 style { (PreEscaped(STYLE)) }
             }

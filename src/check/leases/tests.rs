@@ -4,7 +4,7 @@
 use super::judge;
 use crate::{
     check::made_up::{
-        called, did, history, in_term, judged, pair, put, put_of, read, refused, time, unknown,
+        self, called, did, history, in_term, judged, pair, put, put_of, read, refused, time, unknown,
     },
     history::reader::{History, Message, Operation},
     operation::{
@@ -86,14 +86,7 @@ fn story() -> Vec<Operation> {
 
 /// The guarantees that are broken, with the operations that show it.
 fn broken_in(histories: &[History]) -> Vec<(String, Vec<String>)> {
-    let broken = judged(judge, histories).into_iter().filter(|it| matches!(it.verdict, Verdict::Broken(_)));
-    broken
-        .map(|judgement| {
-            let evidence = judgement.evidence.expect("what is broken comes with evidence");
-            let names = evidence.operations.into_iter().map(|operation| operation.operation);
-            (judgement.guarantee.name(), names.collect())
-        })
-        .collect()
+    made_up::broken(judge, histories)
 }
 
 fn broken(operations: Vec<Operation>) -> Vec<(String, Vec<String>)> {

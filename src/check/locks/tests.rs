@@ -3,7 +3,7 @@
 
 use super::judge;
 use crate::{
-    check::made_up::{answered, did, history, judged, pair, put, read, time, unknown},
+    check::made_up::{self, answered, did, history, judged, pair, put, read, time, unknown},
     history::reader::{Message, Operation},
     operation::{
         Answer, Header, KeyValue, Request,
@@ -18,15 +18,7 @@ type Messages = Vec<(Monotonic, Message)>;
 
 /// The guarantees that are broken, with the operations that show it.
 fn broken(operations: Vec<Operation>, streams: Vec<Messages>) -> Vec<(String, Vec<String>)> {
-    let judgements = judged(judge, &[history("driver", operations, streams)]).into_iter();
-    let broken = judgements.filter(|judgement| matches!(judgement.verdict, Verdict::Broken(_)));
-    broken
-        .map(|judgement| {
-            let evidence = judgement.evidence.expect("what is broken comes with evidence");
-            let names = evidence.operations.into_iter().map(|operation| operation.operation);
-            (judgement.guarantee.name(), names.collect())
-        })
-        .collect()
+    made_up::broken(judge, &[history("driver", operations, streams)])
 }
 
 /// This guarantee breaks, no other does, and among what shows it is this operation or message.

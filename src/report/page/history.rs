@@ -13,7 +13,7 @@ mod words;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::data::Picture;
-use super::{POLICY, STYLE};
+use super::{STYLE, head};
 use crate::{
     check::{
         evidence::Described,
@@ -106,11 +106,7 @@ pub fn render(all: &[Judged], pictures: &[Option<Picture>]) -> String {
         (DOCTYPE)
         html lang="en" {
             head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                link rel="icon" href="data:,";
+                (head())
                 title { (headline(all)) " – etcd-lab check" }
                 style { (PreEscaped(STYLE)) (PreEscaped(HISTORY_STYLE)) }
             }
