@@ -38,7 +38,7 @@ pub enum Request {
 
 /// The keys that a request is about: one key, or the half-open interval from `key` to `range_end`.
 /// As in etcd, an end of one zero byte means all keys from `key` on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeyRange {
     /// The key, or the first of the range.
     pub key: Blob,

@@ -383,6 +383,59 @@ fn a_compaction_may_reach_what_nobody_saw() {
     assert!(matches!(refused(0), Verdict::Broken(_)), "{:?}", refused(0));
 }
 
+/// What a transaction of unknown fate did hangs on the writes of unknown fate before it, also where nothing else
+/// tells which of them it was.
+#[test]
+fn what_an_unknown_transaction_did_hangs_on_unknown_writes() {
+    let single = |key: &str| KeyRange::single(key.into());
+    let put = |key: &str, value: &str| {
+        Request::Put(Put { key: key.into(), value: value.into(), ..Put::default() })
+    };
+    let explained = |compared: &str| {
+        let target = Target::Value(compared.into());
+        let compare = vec![Compare { keys: single("j"), operator: Operator::Equal, target }];
+        let txn = Txn { compare, success: vec![put("k", "1")], failure: vec![put("m", "1")] };
+        let read = |key| Request::Range(Range { keys: single(key), ..Range::default() });
+        let nothing = || Answer::Range(RangeAnswer::default());
+        let kv = KeyValue {
+            key: "j".into(),
+            value: "".into(),
+            create_revision: Revision(2),
+            mod_revision: Revision(2),
+            version: Version(1),
+            lease: LeaseId(0),
+        };
+        let j = Answer::Range(RangeAnswer { kvs: vec![kv], count: 1, more: false });
+        let done = [
+            (put("j", "a"), None),
+            (put("j", "b"), None),
+            (read("z"), Some((2, nothing()))),
+            (Request::Txn(txn), None),
+            (put("z", "1"), Some((4, Answer::Put { prev_kv: None }))),
+            (Request::Range(Range { keys: single("j"), keys_only: true, ..Range::default() }), Some((4, j))),
+            (read("k"), Some((4, nothing()))),
+        ];
+        let operation = |(number, (request, answer)): (u64, (_, Option<(i64, Answer)>))| Operation {
+            id: OperationId(number),
+            process: ProcessId(number),
+            member: "etcd0".into(),
+            call: Monotonic(100 * number),
+            request,
+            returned: answer.map(|(revision, answer)| {
+                let header = Header { revision: Revision(revision), ..Header::default() };
+                (Monotonic(100 * number + 10), Outcome::Ok(Response { header, answer }))
+            }),
+            connection: None,
+        };
+        let operations = (1..).zip(done).map(operation).collect();
+        let generated = Generated { revision: 1, pairs: vec![], operations, streams: vec![], end: vec![] };
+        linearizable::check(&generated.histories()).verdict
+    };
+    for compared in ["a", "b"] {
+        assert_eq!(explained(compared), Verdict::Holds, "compared with {compared}");
+    }
+}
+
 /// A search that may do next to nothing calls nothing broken that holds.
 #[test]
 fn a_bound_on_the_search_breaks_nothing() {

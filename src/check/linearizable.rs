@@ -157,7 +157,7 @@ pub(super) fn explain_told(
     let baseline = baseline::find(histories);
     let mut store = Store::at(baseline.revision, baseline.pairs.iter().copied());
     let rows = Rows::new(&operations, &mut store);
-    let (parts, nameless) = services::parts(&operations, &rows.rare);
+    let (parts, doubtful) = services::parts(&operations, &rows, told);
     let mut check = Check {
         histories,
         terms,
@@ -166,7 +166,7 @@ pub(super) fn explain_told(
         rows,
         store: &store,
         parts: &parts,
-        nameless,
+        doubtful,
         baseline: &baseline,
         figures: Figures {
             operations: operations.len(),
@@ -189,8 +189,8 @@ struct Check<'h, 'c> {
     store: &'c Store<'h>,
     /// What may have been done for locks and elections.
     parts: &'h [Part],
-    /// How many operations may have written keys that nobody knows.
-    nameless: usize,
+    /// How many operations may have written keys that nobody knows though it matters.
+    doubtful: usize,
     baseline: &'c Baseline<'h>,
     figures: Figures,
 }
@@ -199,7 +199,7 @@ type Judged = (Verdict, Option<Evidence>);
 
 impl Check<'_, '_> {
     fn run(&mut self, steps_at_most: u64, ends: &mut Vec<LeaseEnd>) -> Judged {
-        let fillers = self.rows.unknown.len() + self.parts.len() + services::PARTS_AT_MOST * self.nameless;
+        let fillers = self.rows.unknown.len() + self.parts.len();
         let mut leases = unknown::leases(self.operations, &self.rows, self.parts, &self.baseline.pairs);
         self.figures.unknown_writes = fillers;
         // Each end takes a key with it that was attached by a put of its own.

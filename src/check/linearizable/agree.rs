@@ -25,6 +25,8 @@ pub(super) enum Cause<'h> {
     Key(&'h Blob),
     /// Something about these keys.
     Keys(&'h KeyRange),
+    /// How many of these keys are there; which, is as the answer says as far as it does.
+    Count(&'h KeyRange),
     /// The compares went another way.
     Compares(&'h Txn),
 }
@@ -121,6 +123,9 @@ fn pairs<'h>(found: &Pairs<'h>, range: &'h Range, answer: &'h RangeAnswer) -> Ag
     } else {
         in_some_order(found, range, &answer.kvs)
     };
+    if listed && found.count != answer.count && range.bounds.is_none() && !single(&range.keys) {
+        return Err(Cause::Count(&range.keys));
+    }
     if listed && found.more == answer.more && found.count == answer.count {
         Ok(())
     } else {

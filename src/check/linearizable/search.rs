@@ -6,6 +6,7 @@
 
 mod back;
 mod blame;
+mod count;
 mod culprits;
 mod options;
 mod told;

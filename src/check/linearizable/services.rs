@@ -6,6 +6,12 @@
 //! Who waits has a key below the name, made of the lease and attached to it; the oldest key owns. The transactions are
 //! those of etcd's packages `v3lock`, `v3election` and `concurrency`, equal in 3.4 and 3.5.
 
+mod chosen;
+
+use std::collections::HashSet;
+
+use self::chosen::Nameless;
+use super::{rows::Rows, told::Told, unknown};
 use crate::{
     history::reader::Operation,
     operation::{
@@ -16,9 +22,6 @@ use crate::{
     },
     types::{Blob, LeaseId, Monotonic, Revision},
 };
-
-/// An operation makes at most so many changes.
-pub(super) const PARTS_AT_MOST: usize = 3;
 
 /// The creation revision that a key has while it is not there.
 const ABSENT: Revision = Revision(0);
@@ -58,26 +61,47 @@ impl Place {
     }
 }
 
-/// All parts of all operations among which are all of locks and elections, and how many operations there are whose key nobody knows: the server chose the
-/// lease, and there was no answer.
-pub(super) fn parts(operations: &[&Operation], among: &[u32]) -> (Vec<Part>, usize) {
-    let (mut parts, mut nameless) = (vec![], 0);
-    for number in among.iter().copied() {
+/// All parts of all operations, and of how many operations nobody knows which key they wrote though it may matter.
+pub(super) fn parts(operations: &[&Operation], rows: &Rows, told: &Told<'_>) -> (Vec<Part>, usize) {
+    let (mut parts, mut nameless) = (vec![], vec![]);
+    for number in rows.rare.iter().copied() {
         let operation = operations[number as usize];
         if operation.did_not_happen() || !matches!(operation.request, Request::Lock(_) | Request::Election(_))
         {
             continue;
         }
-        let found = of_operation(operation);
-        nameless += usize::from(found.is_none());
-        let part = |(request, place)| Part { operation: number, call: operation.call, request, place };
-        parts.extend(found.into_iter().flatten().map(part));
+        match of_operation(operation, LeaseId(0)) {
+            Some(found) => parts.extend(found.into_iter().map(|found| Part::new(number, operation, found))),
+            None => nameless.extend(Nameless::of(number, operation)),
+        }
     }
-    (parts, nameless)
+    if nameless.is_empty() {
+        return (parts, 0);
+    }
+    let mut taken = HashSet::new();
+    for part in &parts {
+        unknown::written(&part.request, &mut |key: &Blob, _| {
+            taken.insert(key.clone());
+        });
+    }
+    let (chosen, doubtful) = chosen::leases(&nameless, operations, (rows, told), &taken);
+    for (number, lease) in chosen {
+        let operation = operations[number as usize];
+        let found = of_operation(operation, lease).into_iter().flatten();
+        parts.extend(found.map(|found| Part::new(number, operation, found)));
+    }
+    (parts, doubtful)
 }
 
-/// The transactions of one operation; none if nobody knows its key.
-fn of_operation(operation: &Operation) -> Option<Vec<(Request, Place)>> {
+impl Part {
+    fn new(number: u32, operation: &Operation, (request, place): (Request, Place)) -> Self {
+        Self { operation: number, call: operation.call, request, place }
+    }
+}
+
+/// The transactions of one operation; none if nobody knows its key. A member that had to choose a lease chose this one,
+/// if it is not 0.
+fn of_operation(operation: &Operation, chosen: LeaseId) -> Option<Vec<(Request, Place)>> {
     let response = match &operation.returned {
         Some((_, Outcome::Ok(response))) => Some(response),
         _ => None,
@@ -86,7 +110,7 @@ fn of_operation(operation: &Operation) -> Option<Vec<(Request, Place)>> {
     let upto = response.map_or(Place::Any, |response| Place::UpTo(response.header.revision));
     match (&operation.request, response.map(|response| &response.answer)) {
         (Request::Lock(LockRequest::Lock { name, lease }), answer) => {
-            let (key, lease) = owner(name, *lease, answer)?;
+            let (key, lease) = owner(name, *lease, chosen, answer)?;
             let mut sent = vec![(put_if(&key, ABSENT, lease, &Blob::EMPTY), upto)];
             if answer.is_none() {
                 // A member deletes the key if the wait fails or is given up.
@@ -96,7 +120,7 @@ fn of_operation(operation: &Operation) -> Option<Vec<(Request, Place)>> {
         }
         (Request::Lock(LockRequest::Unlock { key }), _) => Some(vec![(delete(key), at)]),
         (Request::Election(ElectionRequest::Campaign { name, lease, value }), answer) => {
-            let (key, lease) = owner(name, *lease, answer)?;
+            let (key, lease) = owner(name, *lease, chosen, answer)?;
             let campaign = Campaign { key: &key, lease, value };
             Some(match answer {
                 Some(Answer::Election(ElectionAnswer::Campaign { leader })) => {
@@ -141,8 +165,13 @@ impl Campaign<'_> {
 }
 
 /// The key that an operation made, and its lease.
-fn owner(name: &Blob, lease: LeaseId, answer: Option<&Answer>) -> Option<(Blob, LeaseId)> {
-    if lease != LeaseId(0) {
+fn owner(
+    name: &Blob,
+    asked: LeaseId,
+    chosen: LeaseId,
+    answer: Option<&Answer>,
+) -> Option<(Blob, LeaseId)> {
+    if let Some(lease) = [asked, chosen].into_iter().find(|lease| *lease != LeaseId(0)) {
         return Some((ownership_key(name, lease), lease));
     }
     match answer? {

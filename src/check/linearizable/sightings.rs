@@ -57,6 +57,8 @@ pub(super) struct Sightings<'h> {
     gaps_so_far: u32,
     puts: Vec<Vec<Revision>>,
     pins: HashMap<Revision, Vec<Pin<'h>>>,
+    /// At which revisions it was told how many keys of a range are there.
+    counts: HashMap<&'h KeyRange, Vec<Revision>>,
 }
 
 /// Of more keys than these, an answer that shows their absence is not taken down key by key.
@@ -199,6 +201,9 @@ impl<'h> Sightings<'h> {
     }
 
     fn range(&mut self, range: &'h Range, answer: &'h RangeAnswer, at: Revision, store: &mut Store<'h>) {
+        if range.bounds.is_none() && !single(&range.keys) {
+            self.counts.entry(&range.keys).or_default().push(at);
+        }
         for kv in &answer.kvs {
             let key = store.id(&kv.key);
             self.saw(key, at, if range.keys_only { Seen::Key(kv) } else { Seen::Pair(kv) });
@@ -239,30 +244,7 @@ impl<'h> Sightings<'h> {
 
     /// Whatever pair is in an answer tells what its revisions wrote.
     fn pin(&mut self, answer: &'h Answer, timeline: &Timeline, store: &mut Store<'h>) {
-        match answer {
-            Answer::Range(answer) => self.pin_pairs(&answer.kvs, timeline, store),
-            Answer::Put { prev_kv } => self.pin_pairs(prev_kv.as_deref(), timeline, store),
-            Answer::DeleteRange { prev_kvs, .. } => {
-                self.pin_pairs(prev_kvs, timeline, store);
-            }
-            Answer::Txn { answers, .. } => {
-                for answer in answers {
-                    self.pin(answer, timeline, store);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn pin_pairs(
-        &mut self,
-        kvs: impl IntoIterator<Item = &'h KeyValue>,
-        timeline: &Timeline,
-        store: &mut Store<'h>,
-    ) {
-        for kv in kvs {
-            self.pin_pair(kv, timeline, store);
-        }
+        each_pair(answer, &mut |kv| self.pin_pair(kv, timeline, store));
     }
 
     fn pin_pair(&mut self, kv: &'h KeyValue, timeline: &Timeline, store: &mut Store<'h>) {
@@ -306,6 +288,12 @@ impl<'h> Sightings<'h> {
         Some(whole.at)
     }
 
+    /// The last revision before another at which it was told how many of these keys are there.
+    pub fn counted(&self, keys: &KeyRange, before: Revision) -> Option<Revision> {
+        let list = self.counts.get(keys)?;
+        list[..list.partition_point(|revision| *revision < before)].last().copied()
+    }
+
     /// Whether a gap can't have written the key, since it was seen later as it was before.
     pub fn untouched(&self, key: KeyId, gap: Revision) -> bool {
         match self.next(key, gap).map(|sighting| sighting.seen) {
@@ -325,5 +313,16 @@ impl<'h> Sightings<'h> {
     /// Whether the answered write of that revision certainly put the key.
     pub fn is_put(&self, key: KeyId, revision: Revision) -> bool {
         self.puts(key, revision, revision) > 0
+    }
+}
+
+/// Hands on the pairs of an answer of the key-value service.
+pub(super) fn each_pair<'h>(answer: &'h Answer, each: &mut impl FnMut(&'h KeyValue)) {
+    match answer {
+        Answer::Range(answer) => answer.kvs.iter().for_each(each),
+        Answer::Put { prev_kv } => prev_kv.iter().for_each(|kv| each(kv)),
+        Answer::DeleteRange { prev_kvs, .. } => prev_kvs.iter().for_each(each),
+        Answer::Txn { answers, .. } => answers.iter().for_each(|answer| each_pair(answer, each)),
+        _ => {}
     }
 }

@@ -25,9 +25,9 @@ impl<'h> Check<'h, '_> {
     fn broken(&self, evidence: Evidence, hangs_on_start: bool) -> Judged {
         let doubt = match (self.baseline.unsure, hangs_on_start) {
             (Some(unsure), true) => Some(unsure.to_owned()),
-            (_, true) if self.nameless > 0 => Some(format!(
+            (_, true) if self.doubtful > 0 => Some(format!(
                 "{} locks or campaigns of unknown fate may have written keys that the server chose",
-                self.nameless
+                self.doubtful
             )),
             _ => self.divergent().and_then(|_| self.not_judged()),
         };

@@ -303,7 +303,8 @@ fn may_write(request: &Request, key: &Blob) -> bool {
     }
 }
 
-fn written<'h>(request: &'h Request, each: &mut impl FnMut(&'h Blob, bool)) {
+/// Hands on the keys that a request may write, and whether it is one key.
+pub(super) fn written<'h>(request: &'h Request, each: &mut impl FnMut(&'h Blob, bool)) {
     match request {
         Request::Put(put) => each(&put.key, true),
         Request::DeleteRange(delete) => each(&delete.keys.key, single(&delete.keys)),

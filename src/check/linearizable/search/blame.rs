@@ -48,7 +48,7 @@ impl<'h> Search<'h, '_> {
     }
 
     /// Blames the gaps on which it depends which keys a lease has.
-    fn blame_lease(&self, lease: LeaseId, at: Revision, blame: &mut Blame) {
+    pub(super) fn blame_lease(&self, lease: LeaseId, at: Revision, blame: &mut Blame) {
         self.candidates.attachable(lease).for_each(|key| self.blame_key(key, at, blame));
     }
 
@@ -70,7 +70,7 @@ impl<'h> Search<'h, '_> {
         }
     }
 
-    fn blame_puts(&self, request: &Request, at: Revision, blame: &mut Blame) {
+    pub(super) fn blame_puts(&self, request: &Request, at: Revision, blame: &mut Blame) {
         match request {
             Request::Put(put) if put.ignore_value || put.ignore_lease => {
                 self.blame_keys(&KeyRange::single(put.key.clone()), at, blame);
@@ -83,7 +83,7 @@ impl<'h> Search<'h, '_> {
     }
 
     /// Blames the gaps that can have made the state of a key at a revision.
-    fn blame_key(&self, key: KeyId, at: Revision, blame: &mut Blame) {
+    pub(super) fn blame_key(&self, key: KeyId, at: Revision, blame: &mut Blame) {
         self.blame_key_since(key, self.timeline.base, at, blame);
     }
 
@@ -99,7 +99,7 @@ impl<'h> Search<'h, '_> {
         }
     }
 
-    fn blame_keys(&self, keys: &KeyRange, at: Revision, blame: &mut Blame) {
+    pub(super) fn blame_keys(&self, keys: &KeyRange, at: Revision, blame: &mut Blame) {
         if single(keys) {
             if let Some(key) = self.store.known(&keys.key) {
                 self.blame_key(key, at, blame);
@@ -155,6 +155,7 @@ impl<'h> Search<'h, '_> {
                 }
             }
             Cause::Keys(keys) => self.blame_keys(keys, at, &mut blame),
+            Cause::Count(keys) => self.blame_count(keys, at, &mut blame),
             Cause::Compares(txn) => self.blame_compares(txn, at, &mut blame),
         }
         blame
