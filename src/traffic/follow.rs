@@ -19,8 +19,8 @@ use crate::{
 };
 
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
-/// What a compaction is about to throw away is read for this long.
-pub const LOG_WITHIN: Duration = Duration::from_secs(2);
+/// What a compaction is about to throw away is read from a member for this long.
+const LOG_WITHIN: Duration = Duration::from_secs(2);
 /// When all is told, a member says soon how far it has come.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -46,6 +46,18 @@ pub async fn read_log(
     }
     follower.close()?;
     Ok((!complete).then(|| follower.next_revision().unwrap_or_default()))
+}
+
+/// Has some member tell all changes up to a revision, so that a compaction loses nothing that tells what writes of
+/// unknown outcome did. Whether one did, in time.
+pub async fn is_log_kept(worker: &Worker, upto: Revision) -> Result<bool, HistoryError> {
+    let (first, members) = (worker.session().any_member(), worker.session().clients().len());
+    for offset in 0..members {
+        if read_log(worker, (first + offset) % members, upto, LOG_WITHIN).await?.is_none() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A watch that goes on over several streams.

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use self::reflector::Reflector;
 use super::{
     contend::{Summary, guarded},
-    follow::{LOG_WITHIN, read_log},
+    follow::is_log_kept,
     keys::REGISTRY,
     paced::Paced,
     session::Session,
@@ -279,8 +279,9 @@ impl Server {
         }
         self.compaction.time.0 += 1;
         let Some(revision) = before else { return Ok(()) };
-        let member = self.paced.worker.session().any_member();
-        read_log(&self.paced.worker, member, revision, LOG_WITHIN).await?;
+        if !is_log_kept(&self.paced.worker, revision).await? {
+            return Ok(());
+        }
         let compact = Request::Compact(Compact { revision, physical: false });
         self.paced.perform_anywhere(&compact).await.map(|_| ())
     }

@@ -153,6 +153,10 @@ impl Worker {
                 // Whoever holds it gets it again at once.
                 self.lock(&name, lease).await?;
             }
+            if random::chance(0.05) && lease != LeaseId(0) {
+                // Whoever works on after that is kept out by the fence.
+                self.ask(&Request::Lease(LeaseRequest::Revoke { lease })).await?;
+            }
             self.work(&name, &key, lease).await?;
             if self.give_back(&key, lease).await? {
                 kept = Some(lease);

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     contend::Summary,
-    follow::{LOG_WITHIN, read_log},
+    follow::is_log_kept,
     known::Known,
     paced::Paced,
     requests::Style,
@@ -154,11 +154,12 @@ impl Operator {
         Ok(response.map(|response| response.header.revision))
     }
 
-    /// Compacts, and reads what is left and what is not; before that, what nobody can read afterwards.
+    /// Compacts, and reads what is left and what is not; before that, what nobody can read afterwards. If that can't
+    /// be read, nothing is compacted.
     async fn compact(&mut self, revision: Revision) -> Result<(), HistoryError> {
-        if let Some(head) = self.head().await? {
-            let member = self.paced.worker.session().any_member();
-            read_log(&self.paced.worker, member, revision.min(head), LOG_WITHIN).await?;
+        let Some(head) = self.head().await? else { return Ok(()) };
+        if !is_log_kept(&self.paced.worker, revision.min(head)).await? {
+            return Ok(());
         }
         let request = Request::Compact(Compact { revision, physical: random::chance(0.5) });
         let compacted = self.ask(&request).await?.is_some();

@@ -3,7 +3,7 @@
 //! members; and writers, so that there is something to see. In comes a plan drawn for this run, out goes a summary.
 //! It judges no event: the streams are recorded, and `check::watch` judges them.
 
-pub(super) mod place;
+pub mod place;
 mod viewer;
 mod writer;
 

@@ -5,13 +5,20 @@
 use std::{
     cell::{Cell, OnceCell},
     path::PathBuf,
+    sync::Arc,
+    time::Duration,
 };
 
 use crate::{
     client::Client,
-    operation::{Outcome, Request},
-    recorder::Recorder,
-    types::ProcessId,
+    history::HistoryError,
+    operation::{
+        KeyRange, Outcome, Request,
+        stream::{CreateWatch, News, Received, Sent},
+    },
+    recorder::{Recorder, stream::Next},
+    traffic::watches::place::Place,
+    types::{ProcessId, Revision},
 };
 
 /// Who recorded the file.
@@ -19,11 +26,13 @@ const COMMAND: &str = "etcd-lab";
 /// The commands' process ids are counted from 1 in a file that may belong to the user of the containers, so the lab
 /// has ids of its own, far above.
 const FIRST_PROCESS: u64 = 1 << 40;
+/// A member that has told everything is asked after this how far it has come.
+const NEXT_WITHIN: Duration = Duration::from_millis(200);
 
 /// Records the lab's own requests of one timeline.
 pub struct Journal {
     folder: PathBuf,
-    recorder: OnceCell<Recorder>,
+    recorder: OnceCell<Arc<Recorder>>,
     next_process: Cell<u64>,
 }
 
@@ -36,21 +45,62 @@ impl Journal {
     /// Asks a member, as a process of its own.
     pub async fn perform(&self, client: &Client, request: &Request) -> Result<(), String> {
         let recorder = self.recorder()?;
-        let process = ProcessId(self.next_process.replace(self.next_process.get() + 1));
         let (outcome, _) =
-            recorder.perform(process, client, request).await.map_err(|error| error.to_string())?;
+            recorder.perform(self.process(), client, request).await.map_err(|error| error.to_string())?;
         match outcome {
             Outcome::Ok(_) => Ok(()),
             Outcome::DidNotHappen(failure) | Outcome::Unknown(failure) => Err(failure.message),
         }
     }
 
-    fn recorder(&self) -> Result<&Recorder, String> {
+    /// Has a member tell all changes up to a revision, as far as it still has them, since they tell what writes of
+    /// unknown outcome did.
+    pub async fn read_log(&self, client: &Client, upto: Revision, within: Duration) -> Result<(), String> {
+        let late = |_| format!("its log up to revision {upto} did not come within {within:?}");
+        tokio::time::timeout(within, self.follow_to(client, upto)).await.map_err(late)?
+    }
+
+    async fn follow_to(&self, client: &Client, upto: Revision) -> Result<(), String> {
+        let words = |error: HistoryError| error.to_string();
+        let mut place = Place::at(Some(Revision(1)));
+        while place.next() <= Some(upto) {
+            let everything = CreateWatch { keys: KeyRange::everything(), fragment: true, ..CreateWatch::default() };
+            let create = Sent::Create(CreateWatch { start: place.next(), ..everything });
+            let mut stream =
+                self.recorder()?.open_stream(self.process(), client, &create).map_err(words)?;
+            loop {
+                match stream.next(NEXT_WITHIN).await.map_err(words)? {
+                    Next::Message(Received { header, news: News::Watch(news) }) => {
+                        place.advance(header.revision, &news);
+                        if news.canceled && news.compact_revision == Revision(0) {
+                            return Err(news.cancel_reason);
+                        }
+                        if news.canceled {
+                            place = Place::at(Some(Revision(news.compact_revision.0 + 1)));
+                        }
+                        if news.canceled || place.next() > Some(upto) {
+                            break;
+                        }
+                    }
+                    Next::Message(_) | Next::Silence => stream.send(&Sent::Progress {}).map_err(words)?,
+                    Next::End(failure) => return Err(failure.message),
+                }
+            }
+            stream.close().map_err(words)?;
+        }
+        Ok(())
+    }
+
+    fn process(&self) -> ProcessId {
+        ProcessId(self.next_process.replace(self.next_process.get() + 1))
+    }
+
+    fn recorder(&self) -> Result<&Arc<Recorder>, String> {
         if let Some(recorder) = self.recorder.get() {
             return Ok(recorder);
         }
         let recorder = Recorder::create(&self.folder, COMMAND).map_err(|error| error.to_string())?;
-        Ok(self.recorder.get_or_init(|| recorder))
+        Ok(self.recorder.get_or_init(|| Arc::new(recorder)))
     }
 }
 

@@ -86,6 +86,7 @@ impl<'a> Requests<'a> {
         let head = client.status().await.map_err(|error| error.to_string())?.message.header;
         let head = head.map_or(0, |header| header.revision);
         let revision = Revision((head - back).max(1));
+        journal.read_log(&client, revision, USUAL).await?;
         journal.perform(&client, &Request::Compact(Compact { revision, physical: false })).await
     }
 

@@ -9,7 +9,7 @@ use crate::{
     history::HistoryError,
     operation::{Compact, Compare, DeleteRange, KeyRange, Operator, Outcome, Put, Request, Target, Txn},
     properties, random,
-    traffic::session::Worker,
+    traffic::{follow::is_log_kept, session::Worker},
     types::{Blob, Revision, Version},
 };
 
@@ -33,6 +33,11 @@ impl Writer {
     pub async fn run(mut self) -> Result<Summary, HistoryError> {
         while Instant::now() < self.shared.until {
             let request = self.draw()?;
+            if let Request::Compact(compact) = &request
+                && !is_log_kept(&self.worker, compact.revision).await?
+            {
+                continue;
+            }
             let member = self.worker.session().any_member();
             let outcome = self.worker.perform(member, &request).await?;
             if let Outcome::Ok(_) = outcome {
