@@ -14,7 +14,7 @@ use etcd_antithesis::{
     history::reader::Operation,
     operation::{
         Answer, Compact, Compare, DeleteRange, Failure, Header, KeyRange, KeyValue, Operator, Outcome, Put,
-        Range, RangeAnswer, Request, Response, Target, Txn,
+        Range, RangeAnswer, Request, Response, Target, Txn, service::LockRequest,
     },
     types::{LeaseId, Monotonic, OperationId, ProcessId, Revision, Version},
     verdict::Verdict,
@@ -388,9 +388,8 @@ fn a_compaction_may_reach_what_nobody_saw() {
 #[test]
 fn what_an_unknown_transaction_did_hangs_on_unknown_writes() {
     let single = |key: &str| KeyRange::single(key.into());
-    let put = |key: &str, value: &str| {
-        Request::Put(Put { key: key.into(), value: value.into(), ..Put::default() })
-    };
+    let put =
+        |key: &str, value: &str| Request::Put(Put { key: key.into(), value: value.into(), ..Put::default() });
     let explained = |compared: &str| {
         let target = Target::Value(compared.into());
         let compare = vec![Compare { keys: single("j"), operator: Operator::Equal, target }];
@@ -433,6 +432,46 @@ fn what_an_unknown_transaction_did_hangs_on_unknown_writes() {
     };
     for compared in ["a", "b"] {
         assert_eq!(explained(compared), Verdict::Holds, "compared with {compared}");
+    }
+}
+
+/// A lock of unknown fate for which the server was to choose a lease explains one key below its name, whether it was
+/// seen or only counted, and nothing else.
+#[test]
+fn an_unanswered_lock_may_have_made_one_key() {
+    let judged = |name: &str, key: Option<&str>, counted: i64| {
+        let lock = Request::Lock(LockRequest::Lock { name: name.into(), lease: LeaseId(0) });
+        let seen = |key: &str| KeyValue {
+            key: key.into(),
+            value: "".into(),
+            create_revision: Revision(2),
+            mod_revision: Revision(2),
+            version: Version(1),
+            lease: LeaseId(0x7b),
+        };
+        let range = Range { keys: KeyRange::everything(), count_only: key.is_none(), ..Range::default() };
+        let read = Request::Range(range);
+        let kvs = key.map(seen).into_iter().collect();
+        let answer = Answer::Range(RangeAnswer { kvs, count: counted, more: false });
+        let header = Header { revision: Revision(1 + counted), ..Header::default() };
+        let operation = |number: u64, request, returned| Operation {
+            id: OperationId(number),
+            process: ProcessId(number),
+            member: "etcd0".into(),
+            call: Monotonic(100 * number),
+            request,
+            returned,
+            connection: None,
+        };
+        let response = Outcome::Ok(Response { header, answer });
+        let operations = vec![operation(1, lock, None), operation(2, read, Some((Monotonic(210), response)))];
+        let generated = Generated { revision: 1, pairs: vec![], operations, streams: vec![], end: vec![] };
+        linearizable::check(&generated.histories()).verdict
+    };
+    assert_eq!(judged("l", Some("l/7b"), 1), Verdict::Holds);
+    assert_eq!(judged("l", None, 1), Verdict::Holds);
+    for (key, counted) in [(Some("m/7b"), 1), (Some("l/x"), 1), (Some("l/07b"), 1), (None, 2)] {
+        assert!(matches!(judged("l", key, counted), Verdict::Broken(_)), "{key:?} {counted}");
     }
 }
 

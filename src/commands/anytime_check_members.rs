@@ -22,6 +22,8 @@ use crate::{
 
 const BUDGET: Duration = Duration::from_secs(15);
 const DEADLINE: Duration = Duration::from_secs(1);
+/// Of larger stores, only so many keys are listed.
+const KEYS_AT_MOST: i64 = 500;
 
 pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
     let until = Instant::now() + BUDGET;
@@ -98,9 +100,15 @@ fn judge(member: &str, status: &Answered<StatusResponse>, applied: &mut Applied)
 
 async fn read_each(worker: &mut Worker, members: usize) -> Result<(), SessionError> {
     for member in 0..members {
-        let serializable = random::chance(0.5);
-        let keys = KeyRange::everything();
-        let range = Range { keys, serializable, limit: 1, ..Range::default() };
+        // Which keys there are tells who judges the history what writes of unknown outcome did.
+        let lists = random::chance(0.3);
+        let range = Range {
+            keys: KeyRange::everything(),
+            serializable: random::chance(0.5),
+            keys_only: lists,
+            limit: if lists { KEYS_AT_MOST } else { 1 },
+            ..Range::default()
+        };
         worker.perform(member, &Request::Range(range)).await?;
     }
     Ok(())

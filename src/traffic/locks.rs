@@ -153,10 +153,6 @@ impl Worker {
                 // Whoever holds it gets it again at once.
                 self.lock(&name, lease).await?;
             }
-            if random::chance(0.05) && lease != LeaseId(0) {
-                // Whoever works on after that is kept out by the fence.
-                self.ask(&Request::Lease(LeaseRequest::Revoke { lease })).await?;
-            }
             self.work(&name, &key, lease).await?;
             if self.give_back(&key, lease).await? {
                 kept = Some(lease);
@@ -212,6 +208,10 @@ impl Worker {
         let Some(created) = answer.kvs.first().map(|kv| kv.create_revision) else { return Ok(()) };
         let fenced = Blob::from(name.to_string().replace(LOCKS, FENCED));
         for _ in 0..random::between(0, FENCED_WRITES_AT_MOST) {
+            if random::chance(0.05) && lease != LeaseId(0) {
+                // The holder works on without what it held.
+                self.ask(&Request::Lease(LeaseRequest::Revoke { lease })).await?;
+            }
             self.keep_alive(lease).await?;
             let value = self.paced.worker.unique_value().into();
             let put = Put { key: fenced.clone(), value, prev_kv: true, ..Put::default() };

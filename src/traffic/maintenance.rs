@@ -8,12 +8,7 @@ use std::{
 };
 
 use super::{
-    contend::Summary,
-    follow::is_log_kept,
-    known::Known,
-    paced::Paced,
-    requests::Style,
-    session::Session,
+    contend::Summary, follow::is_log_kept, known::Known, paced::Paced, requests::Style, session::Session,
 };
 use crate::{
     history::HistoryError,

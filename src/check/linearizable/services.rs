@@ -165,12 +165,7 @@ impl Campaign<'_> {
 }
 
 /// The key that an operation made, and its lease.
-fn owner(
-    name: &Blob,
-    asked: LeaseId,
-    chosen: LeaseId,
-    answer: Option<&Answer>,
-) -> Option<(Blob, LeaseId)> {
+fn owner(name: &Blob, asked: LeaseId, chosen: LeaseId, answer: Option<&Answer>) -> Option<(Blob, LeaseId)> {
     if let Some(lease) = [asked, chosen].into_iter().find(|lease| *lease != LeaseId(0)) {
         return Some((ownership_key(name, lease), lease));
     }

@@ -62,7 +62,7 @@ pub(super) struct Sightings<'h> {
 }
 
 /// Of more keys than these, an answer that shows their absence is not taken down key by key.
-const ABSENT_AT_MOST: usize = 256;
+const ABSENT_AT_MOST: usize = 1024;
 
 impl<'h> Sightings<'h> {
     /// Goes through all answers from the timeline's base on.

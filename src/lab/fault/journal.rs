@@ -64,10 +64,10 @@ impl Journal {
         let words = |error: HistoryError| error.to_string();
         let mut place = Place::at(Some(Revision(1)));
         while place.next() <= Some(upto) {
-            let everything = CreateWatch { keys: KeyRange::everything(), fragment: true, ..CreateWatch::default() };
+            let everything =
+                CreateWatch { keys: KeyRange::everything(), fragment: true, ..CreateWatch::default() };
             let create = Sent::Create(CreateWatch { start: place.next(), ..everything });
-            let mut stream =
-                self.recorder()?.open_stream(self.process(), client, &create).map_err(words)?;
+            let mut stream = self.recorder()?.open_stream(self.process(), client, &create).map_err(words)?;
             loop {
                 match stream.next(NEXT_WITHIN).await.map_err(words)? {
                     Next::Message(Received { header, news: News::Watch(news) }) => {

@@ -14,7 +14,9 @@ use crate::{
     model::execute::branch,
     operation::{
         Answer, KeyValue, OrderBy, Request,
-        service::{ElectionAnswer, ElectionRequest, LockRequest, ownership_key, ownership_keys, owning_lease},
+        service::{
+            ElectionAnswer, ElectionRequest, LockRequest, ownership_key, ownership_keys, owning_lease,
+        },
     },
     types::{Blob, LeaseId, Monotonic, Revision, Version},
 };
