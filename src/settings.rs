@@ -106,16 +106,20 @@ pub enum Class {
     /// Writing transactions that read at revisions which they name. Members of an honest etcd may come to different
     /// results there (etcd issue 18667), and nothing can be decided afterwards.
     PastInWrites,
+    /// A little of everything that drivers can do, within seconds, in place of drawn plans: for runs that show that
+    /// all is reached, or what lies break.
+    LittleOfAll,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::PastInWrites];
+    pub const ALL: [Self; 2] = [Self::PastInWrites, Self::LittleOfAll];
 
     /// As the environment names it.
     pub fn name(self) -> &'static str {
         match self {
             Self::PastInWrites => "past-in-writes",
+            Self::LittleOfAll => "little-of-all",
         }
     }
 }
@@ -363,6 +367,6 @@ mod tests {
     fn classes_are_switched_on_by_name() {
         assert_eq!(parse_classes("past-in-writes"), Ok(vec![Class::PastInWrites]));
         let error = parse_classes("past-in-writes,all").unwrap_err();
-        assert!(error.to_string().contains("\"all\"; there is: past-in-writes"), "{error}");
+        assert!(error.to_string().contains("\"all\"; there is: past-in-writes, little-of-all"), "{error}");
     }
 }

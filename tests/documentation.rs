@@ -1,43 +1,9 @@
-//! Keeps the documents true: every property of the catalogue is in docs/properties.md and nothing else is, every kind
-//! of fault in docs/faults.md.
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+//! Keeps the documents true: every kind of fault is in docs/faults.md, every dependency in docs/dependencies.md. That
+//! every property is in docs/properties.md, `tests/matrix` sees to.
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{collections::BTreeSet, fs};
 
 use etcd_antithesis::lab::fault::{kind::Kind, profile::Profile};
-use serde_json::Value;
-
-/// The catalogue, as the SDK registers it when a command starts.
-fn catalogue() -> BTreeSet<(String, String)> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    Command::new(env!("CARGO_BIN_EXE_test-command"))
-        .arg("--list")
-        .env("ANTITHESIS_SDK_LOCAL_OUTPUT", file.path())
-        .output()
-        .unwrap();
-    let lines = fs::read_to_string(file.path()).unwrap();
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    lines
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["antithesis_assert"].take())
-        .filter_map(|assertion| Some((text(&assertion["display_type"])?, text(&assertion["message"])?)))
-        .collect()
-}
-
-#[test]
-fn every_property_is_documented_and_no_other() {
-    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/properties.md")).unwrap();
-    let (always, sometimes) = document.split_once("\n## Sometimes").unwrap();
-    let first_cells = |text: &str| -> BTreeSet<String> {
-        let cells = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
-        cells.filter(|cell| cell.contains(' ')).map(str::to_owned).collect()
-    };
-    let of_kind = |kind: &str| -> BTreeSet<String> {
-        catalogue().into_iter().filter(|(display, _)| display == kind).map(|(_, message)| message).collect()
-    };
-    assert_eq!(first_cells(always), of_kind("Always"));
-    assert_eq!(first_cells(sometimes), of_kind("Sometimes"));
-}
 
 #[test]
 fn every_kind_of_fault_is_documented_as_it_is() {

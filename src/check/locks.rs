@@ -22,6 +22,7 @@ use super::{
     linearizable::{
         self, STEPS_AT_MOST,
         terms::{Claim, Looks, Says, Terms},
+        told::Told as Watched,
     },
 };
 use crate::{
@@ -75,9 +76,14 @@ fn searched(case: &Case<'_>, guarantee: Guarantee, claims: Vec<Claim>) -> Judgem
     if claims.is_empty() || case.is_explained() {
         return Judgement::new(guarantee, None, looked_at);
     }
-    let found = linearizable::explain(case.histories, &Terms::claiming(claims), STEPS_AT_MOST);
+    // What watches were told leaves little to search for, if it agrees with the operations.
+    let is_agreed = case.with_watches().verdict == Verdict::Holds;
+    let told = Watched { changes: case.watches().told.changes.clone(), covers: vec![] };
+    let told = if is_agreed { told } else { Watched::default() };
+    let (found, _) =
+        linearizable::explain_told(case.histories, &Terms::claiming(claims), &told, STEPS_AT_MOST);
     let (verdict, evidence) = match found.verdict {
-        Verdict::Broken(_) if case.alone().verdict != Verdict::Holds => {
+        Verdict::Broken(_) if !is_agreed && case.alone().verdict != Verdict::Holds => {
             let reason =
                 "the recorded operations are not linearizable even without what was said of keys here";
             (Verdict::Undecided(reason.to_owned()), None)

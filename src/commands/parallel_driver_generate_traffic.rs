@@ -4,6 +4,7 @@ use std::{env, sync::Arc};
 
 use crate::{
     exit::ExitStatus,
+    settings::Class,
     traffic::{
         generate::{self, Plan},
         session::{Session, SessionError},
@@ -15,7 +16,11 @@ const IN_SEQUENCE_VARIABLE: &str = "ETCD_ANTITHESIS_IN_SEQUENCE";
 
 pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
     let pinned = env::var(IN_SEQUENCE_VARIABLE).ok().and_then(|number| number.parse().ok());
-    let plan = pinned.map_or_else(Plan::draw, Plan::in_sequence);
+    let plan = match pinned {
+        Some(writes) => Plan::in_sequence(writes),
+        None if session.has(Class::LittleOfAll) => Plan::little_of_all(),
+        None => Plan::draw(),
+    };
     let summary = generate::run(&session, &plan).await?;
     println!(
         "{} writes and {} compared reads by {} workers; {} requests without an answer, {} mismatches",

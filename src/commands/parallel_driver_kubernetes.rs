@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     exit::ExitStatus,
+    settings::Class,
     traffic::{
         kubernetes::{self, Plan},
         session::{Session, SessionError},
@@ -11,7 +12,7 @@ use crate::{
 };
 
 pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
-    let plan = Plan::draw();
+    let plan = if session.has(Class::LittleOfAll) { Plan::little_of_all() } else { Plan::draw() };
     let summary = kubernetes::run(&session, &plan).await?;
     println!("{summary} by {} servers", plan.servers);
     Ok(ExitStatus::Holds)

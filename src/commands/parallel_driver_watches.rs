@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     exit::ExitStatus,
+    settings::Class,
     traffic::{
         session::{Session, SessionError},
         watches::{self, Plan},
@@ -11,18 +12,21 @@ use crate::{
 };
 
 pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
-    let plan = Plan::draw();
-    let on = format!("streams of {:?} watches", plan.streams);
-    let summary = watches::run(&session, plan).await?;
-    println!(
-        "{on}: {} watches in all, {} events and {} progress notifications, {} cancelled by compactions, \
-         {} streams broken off; {} writes",
-        summary.watches,
-        summary.events,
-        summary.progress,
-        summary.compacted,
-        summary.broken_off,
-        summary.written
-    );
+    let plans =
+        if session.has(Class::LittleOfAll) { Plan::little_of_all().to_vec() } else { vec![Plan::draw()] };
+    for plan in plans {
+        let on = format!("streams of {:?} watches", plan.streams);
+        let summary = watches::run(&session, plan).await?;
+        println!(
+            "{on}: {} watches in all, {} events and {} progress notifications, {} cancelled by compactions, \
+             {} streams broken off; {} writes",
+            summary.watches,
+            summary.events,
+            summary.progress,
+            summary.compacted,
+            summary.broken_off,
+            summary.written
+        );
+    }
     Ok(ExitStatus::Holds)
 }

@@ -93,6 +93,21 @@ impl Plan {
             mix: ACTIONS.map(|action| (weight(action), action)).to_vec(),
         }
     }
+
+    /// All actions, transactions more often, in a short run.
+    pub fn little_of_all() -> Self {
+        Self {
+            actions: 240,
+            budget: Duration::from_secs(20),
+            workers: 4,
+            deadline: Duration::from_secs(3),
+            pause: 0.3,
+            style: Style::little_of_all(),
+            mix: ACTIONS
+                .map(|action| (if matches!(action, Action::Transact) { 4 } else { 1 }, action))
+                .to_vec(),
+        }
+    }
 }
 
 /// Runs the plan to its end, or to the end of the time allowed.

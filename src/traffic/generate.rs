@@ -82,6 +82,23 @@ impl Plan {
         }
     }
 
+    /// All choices, each now and then, in a short run.
+    pub fn little_of_all() -> Self {
+        Self {
+            writes: 90,
+            budget: Duration::from_secs(20),
+            workers: 3,
+            deadline: Duration::from_secs(3),
+            overwrite: 0.5,
+            delete: 0.2,
+            empty: 0.1,
+            large: 0.1,
+            serializable: 0.4,
+            read_early: 0.3,
+            pause: 0.1,
+        }
+    }
+
     /// One worker that puts new keys, then gets each: what is measured in docs/performance.md.
     pub fn in_sequence(writes: u64) -> Self {
         let (never, deadline) = (0.0, Duration::from_secs(5));

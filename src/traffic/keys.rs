@@ -57,6 +57,11 @@ impl Part {
         }
     }
 
+    /// All keys, each as often.
+    pub fn whole() -> Self {
+        Self { groups: GROUPS, keys: KEYS, hot: 0.0 }
+    }
+
     /// A key.
     pub fn any(&self) -> Blob {
         if random::chance(self.hot) {

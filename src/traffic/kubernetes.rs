@@ -100,6 +100,28 @@ impl Plan {
             ],
         }
     }
+
+    /// All actions on few objects, in a short run.
+    pub fn little_of_all() -> Self {
+        Self {
+            actions: 240,
+            budget: Duration::from_secs(20),
+            servers: 4,
+            reflectors: 3,
+            leave: 0.05,
+            deadline: Duration::from_secs(3),
+            names: 4,
+            cached: 0.8,
+            mix: vec![
+                (20, Action::Create),
+                (10, Action::Get),
+                (20, Action::Update),
+                (10, Action::Delete),
+                (20, Action::List),
+                (2, Action::Compact),
+            ],
+        }
+    }
 }
 
 /// Runs the plan to its end, or to the end of the time allowed.

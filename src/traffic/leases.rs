@@ -111,6 +111,33 @@ impl Plan {
             actions,
         }
     }
+
+    /// All actions on leases of seconds, in a short run.
+    pub fn little_of_all() -> Self {
+        let often = [Action::Attach, Action::AttachSeveral, Action::Read, Action::Revoke, Action::Expire];
+        let rest = [
+            Action::Grant,
+            Action::KeepLease,
+            Action::Detach,
+            Action::KeepAlive,
+            Action::TimeToLive,
+            Action::List,
+        ];
+        Self {
+            workers: 8,
+            budget: Duration::from_secs(8),
+            deadline: Duration::from_secs(3),
+            short: 0.9,
+            shared: 0.2,
+            pause: 0.9,
+            part: Part::whole(),
+            actions: often
+                .map(|action| (4, action))
+                .into_iter()
+                .chain(rest.map(|action| (2, action)))
+                .collect(),
+        }
+    }
 }
 
 /// A lease that workers of a run use.

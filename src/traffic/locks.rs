@@ -50,6 +50,8 @@ pub struct Plan {
     pub short: f64,
     /// Probability that what is held is left to end with its lease.
     pub abandon: f64,
+    /// Probability that a lock's holder loses it before a write, and works on.
+    pub lose: f64,
     /// Probability of a pause before a request.
     pub pause: f64,
 }
@@ -84,7 +86,23 @@ impl Plan {
             deadline: Duration::from_millis(*random::choice(&[500, 2_000, 5_000])),
             short: *random::choice(&[0.3, 0.95, 1.0]),
             abandon: *random::choice(&[0.02, 0.3, 0.95]),
+            lose: 0.05,
             pause: *random::choice(&[0.0, 0.1, 0.5]),
+        }
+    }
+
+    /// Workers of all sorts, in a short run.
+    pub fn little_of_all() -> Self {
+        Self {
+            lockers: 4,
+            candidates: 4,
+            observers: 2,
+            budget: Duration::from_secs(8),
+            deadline: Duration::from_secs(15),
+            short: 1.0,
+            abandon: 0.2,
+            lose: 0.3,
+            pause: 0.1,
         }
     }
 }
@@ -208,7 +226,7 @@ impl Worker {
         let Some(created) = answer.kvs.first().map(|kv| kv.create_revision) else { return Ok(()) };
         let fenced = Blob::from(name.to_string().replace(LOCKS, FENCED));
         for _ in 0..random::between(0, FENCED_WRITES_AT_MOST) {
-            if random::chance(0.05) && lease != LeaseId(0) {
+            if random::chance(self.plan.lose) && lease != LeaseId(0) {
                 // The holder works on without what it held.
                 self.ask(&Request::Lease(LeaseRequest::Revoke { lease })).await?;
             }

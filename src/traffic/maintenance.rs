@@ -74,6 +74,11 @@ impl Plan {
         Self { steps, budget: Duration::from_secs(15), style: Style::draw() }
     }
 
+    /// All steps, one after the other.
+    pub fn little_of_all() -> Self {
+        Self { steps: STEPS.to_vec(), budget: Duration::from_secs(15), style: Style::little_of_all() }
+    }
+
     /// How many steps there are.
     pub fn steps(&self) -> usize {
         self.steps.len()

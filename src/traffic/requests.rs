@@ -50,6 +50,21 @@ impl Style {
         }
     }
 
+    /// All choices, each now and then.
+    pub fn little_of_all() -> Self {
+        Self {
+            part: Part::whole(),
+            several: 0.3,
+            prev_kv: 0.5,
+            keep: 0.05,
+            serializable: 0.3,
+            past: 0.1,
+            option: 0.1,
+            right: 0.5,
+            nested: 0.1,
+        }
+    }
+
     /// One key or several.
     pub fn keys(&self) -> KeyRange {
         if random::chance(self.several) { self.part.several() } else { KeyRange::single(self.part.any()) }

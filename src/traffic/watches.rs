@@ -147,6 +147,38 @@ impl Plan {
             compact: *random::choice(&[0.0, 0.0, 0.01, 0.05]),
         }
     }
+
+    /// All sorts of watches in two short runs: large values on few watches, then hundreds of watches.
+    pub fn little_of_all() -> [Self; 2] {
+        let heavy = Self {
+            budget: Duration::from_secs(4),
+            deadline: Duration::from_secs(3),
+            streams: vec![1, 2, 5],
+            writers: 3,
+            pause: Duration::from_millis(40),
+            part: Part::whole(),
+            starts: vec![Start::Now, Start::Past, Start::Future, Start::AtCompaction, Start::Compacted],
+            prev_kv: 0.5,
+            filter: 0.1,
+            fragment: 0.7,
+            progress_notify: 0.5,
+            ask_at_once: 0.3,
+            ask: 0.05,
+            cancel: 0.05,
+            leave: 0.1,
+            slow: 0.02,
+            require_leader: 0.5,
+            large: 0.4,
+            delete: 0.2,
+            transaction: 0.4,
+            compact: 0.1,
+        };
+        let [hundreds, _] = HUNDREDS;
+        let streams = vec![1, 5, MANY, hundreds];
+        let crowded =
+            Self { streams, progress_notify: 0.02, slow: 0.0, leave: 0.0, large: 0.0, ..heavy.clone() };
+        [heavy, crowded]
+    }
 }
 
 /// What the streams and writers of a run share.

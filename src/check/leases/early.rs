@@ -30,14 +30,14 @@ const TOLERANCE: Duration = Duration::from_millis(100);
 /// Judges both guarantees.
 pub(super) fn judge(case: &Case<'_>, facts: &Facts<'_>, reign: &Reign<'_>) -> Vec<Judgement> {
     let histories = case.histories;
-    let looked_at = facts.leases.len() as u64;
+    let looked_at = facts.leases.values().filter(|lease| !lease.grants.is_empty()).count() as u64;
     let judged = |early: (Verdict, Option<Evidence>), pieces: (Verdict, Option<Evidence>)| {
         let of = |guarantee, (verdict, evidence)| Judgement { guarantee, verdict, evidence, looked_at };
         vec![of(Guarantee::LeaseNotEarly, early), of(Guarantee::LeaseEndsAtOnce, pieces)]
     };
     let holds = || (Verdict::Holds, None);
     let broken = |evidence: Evidence| (Verdict::Broken(evidence.sentences()), Some(evidence));
-    if looked_at == 0 {
+    if facts.leases.is_empty() {
         return judged(holds(), holds());
     }
     let told = facts.leases.iter().find_map(|(id, lease)| told_early(*id, lease, reign));

@@ -57,6 +57,8 @@ struct OnStream {
     /// Asked for and not yet created, in order.
     asked: VecDeque<usize>,
     ids: HashMap<WatchId, usize>,
+    /// How many were ever created.
+    created: usize,
     next_own_id: i64,
     /// Progress was asked for and not yet told.
     awaited: bool,
@@ -130,11 +132,10 @@ impl Viewer {
         let first = self.create(0, &mut next_own_id);
         let stream = self.worker.open_stream(&client, &first)?;
         let (asked, ids) = (VecDeque::from([0]), HashMap::new());
-        let mut on = OnStream { stream, asked, ids, next_own_id, awaited: false, ended: false };
+        let mut on = OnStream { stream, asked, ids, created: 0, next_own_id, awaited: false, ended: false };
         for position in 1..self.watches.len() {
             self.ask_for(&mut on, position)?;
         }
-        properties::hundreds_of_watches(self.watches.len() >= HUNDREDS);
         Ok(on)
     }
 
@@ -235,6 +236,8 @@ impl Viewer {
             if news.created {
                 watch.created = revision;
                 on.ids.insert(news.watch, position);
+                on.created += 1;
+                properties::hundreds_of_watches(on.created >= HUNDREDS);
             }
             watch.assert_reach(news, self.member, self.shared.compacted());
             watch.place.advance(revision, news);

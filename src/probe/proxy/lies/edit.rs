@@ -29,6 +29,8 @@ pub enum Edit {
     Double(Path),
     /// The list from its end.
     Reverse(Path),
+    /// One item more: this value, or an empty message.
+    Append(Path, Option<Literal>),
 }
 
 impl Literal {
@@ -71,7 +73,8 @@ impl Edit {
             | Self::Clear(path)
             | Self::Remove(path)
             | Self::Double(path)
-            | Self::Reverse(path) => path,
+            | Self::Reverse(path)
+            | Self::Append(path, _) => path,
         }
     }
 
@@ -89,7 +92,15 @@ impl Edit {
             Self::Remove(path) | Self::Double(path) if !field.is_list() || !path.names_an_item() => {
                 Some("write which item of which list, as kvs[0] or events[-1]")
             }
-            Self::Reverse(_) if !field.is_list() => Some("it is no list"),
+            Self::Reverse(_) | Self::Append(..) if !field.is_list() => Some("it is no list"),
+            Self::Append(path, _) if path.names_an_item() => Some("write the list, without an item"),
+            Self::Append(_, Some(_)) if is_message => {
+                Some("it is of messages: append one, then set its fields")
+            }
+            Self::Append(_, None) if !is_message => Some("it is of values: write append LIST = VALUE"),
+            Self::Append(_, Some(literal)) if literal.value(&kind).is_none() => {
+                Some("the value does not fit the list")
+            }
             _ => None,
         }
     }
@@ -111,6 +122,10 @@ impl Edit {
                 let places = places(item, items.len());
                 match self {
                     Self::Reverse(_) => items.reverse(),
+                    Self::Append(_, literal) => items.extend(match (field.kind(), literal) {
+                        (Kind::Message(empty), _) => Some(Value::Message(DynamicMessage::new(empty))),
+                        (kind, literal) => literal.as_ref().and_then(|literal| literal.value(&kind)),
+                    }),
                     Self::Clear(_) | Self::Remove(_) => drop(items.drain(places)),
                     Self::Double(_) => {
                         let doubled = items[places.clone()].to_vec();
@@ -133,7 +148,7 @@ impl Edit {
                 }
             }
             Self::Add(_, by) => add(value, *by),
-            Self::Clear(_) | Self::Remove(_) | Self::Double(_) | Self::Reverse(_) => {}
+            Self::Clear(_) | Self::Remove(_) | Self::Double(_) | Self::Reverse(_) | Self::Append(..) => {}
         }
     }
 }
@@ -177,8 +192,10 @@ mod tests {
         let mut message = DynamicMessage::new(descriptors::message("etcdserverpb.RangeResponse").unwrap());
         message.transcode_from(&answer).unwrap();
         let rules = parse(&format!("on Range {{ {action} }}"), 0).unwrap_or_else(|place| panic!("{place}"));
-        let After::Edit(edit) = &rules[0].after[0] else { panic!("{action} is no edit") };
-        edit.apply(&mut message);
+        for action in &rules[0].after {
+            let After::Edit(edit) = action else { panic!("{action:?} is no edit") };
+            edit.apply(&mut message);
+        }
         assert_eq!(message.descriptor().name(), "RangeResponse");
         message.transcode_to().unwrap()
     }
@@ -202,6 +219,7 @@ mod tests {
         assert_eq!(keys(&changed("double kvs[0]")), ["a", "a", "b"]);
         assert_eq!(keys(&changed("reverse kvs")), ["b", "a"]);
         assert!(keys(&changed("clear kvs")).is_empty());
+        assert_eq!(keys(&changed("append kvs; set kvs[-1].key = c")), ["a", "b", "c"]);
         assert_eq!(changed("clear kvs.version").kvs[1].version, 0);
     }
 }

@@ -52,6 +52,7 @@ When the answer, or a message of a stream, has come:
   clear PATH                 no value
   drop PATH | double PATH    one item of a list: drop events[0]
   reverse PATH               a list from its end
+  append PATH [= VALUE]      one item more: a value, or a message to be set
   drop | repeat N            the whole message: none, or N times more
   swap                       it comes after the next message
   merge | split              events with the next message's; each alone
@@ -239,6 +240,8 @@ impl Parser {
             After::Edit(self.edit(Edit::Double)?)
         } else if self.cursor.accept("reverse") {
             After::Edit(self.edit(Edit::Reverse)?)
+        } else if self.cursor.accept("append") {
+            After::Edit(self.append()?)
         } else if self.cursor.accept("drop") {
             if self.cursor.word().is_some() { After::Edit(self.edit(Edit::Remove)?) } else { After::Drop }
         } else {
@@ -323,6 +326,13 @@ impl Parser {
         let place = self.cursor.place();
         let (path, field) = self.path(true, "")?;
         Self::fitting(edit(path), &field, place)
+    }
+
+    fn append(&mut self) -> Parsed<Edit> {
+        let place = self.cursor.place();
+        let (path, field) = self.path(true, "")?;
+        let literal = if self.cursor.accept("=") { Some(self.bytes()?) } else { None };
+        Self::fitting(Edit::Append(path, literal), &field, place)
     }
 
     fn fitting(edit: Edit, field: &FieldDescriptor, place: usize) -> Parsed<Edit> {
@@ -469,6 +479,10 @@ mod tests {
             ("on Range { set kvs.key += 1 }", 16, "it is no number"),
             ("on Range { drop kvs }", 17, "which item of which list"),
             ("on Range { set kvs[x].key = 1 }", 16, "no whole number"),
+            ("on Status { append version = x }", 20, "it is no list"),
+            ("on Status { append errors }", 20, "it is of values"),
+            ("on Alarm { append alarms = 1 }", 19, "it is of messages"),
+            ("on Range { append kvs[0] }", 19, "without an item"),
             ("on Put { fail sometimes }", 15, "one of cancelled"),
             ("on Put { stale 3 }", 10, "it is not for Put"),
             ("on Watch { pretend }", 12, "Watch is a stream"),
