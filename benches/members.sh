@@ -12,4 +12,5 @@ for _ in $(seq 300); do
   sleep 0.2
 done
 ETCDCTL_ENDPOINTS=$(sed -n 's/.*export ETCDCTL_ENDPOINTS=//p' "$work/lab")
+[ -n "$ETCDCTL_ENDPOINTS" ] || { echo "error: no cluster within a minute:" >&2; cat "$work/lab" >&2; exit 3; }
 export ETCDCTL_ENDPOINTS

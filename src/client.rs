@@ -3,6 +3,7 @@
 //! so a response always belongs to a known member.
 
 pub mod channel;
+pub mod gather;
 pub mod http2;
 pub mod outcome;
 mod services;

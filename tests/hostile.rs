@@ -5,13 +5,19 @@
 mod common;
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    io::Write as _,
+    net::TcpStream,
     thread,
     time::{Duration, Instant},
 };
 
-use common::probe::{Probe, Ran};
+use common::{
+    http2::{
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, GO_AWAY, HEADERS, PING, PUSH_PROMISE, RESET, SETTINGS,
+        frame, head, header, message, peak_kib, peer,
+    },
+    probe::{Probe, Ran},
+};
 use etcd_antithesis::{
     client::{CallError, Client},
     operation::{KeyRange, Range, Request},
@@ -26,88 +32,11 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What a program may use while it is lied to; its own code is some 20 MB of it in a debug build.
 const MEMORY_AT_MOST_KIB: u64 = 200 * 1024;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const PUSH_PROMISE: u8 = 5;
-const PING: u8 = 6;
-const GO_AWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes()[..], payload].concat()
-}
-
-/// A header that no table keeps.
-fn header(name: &str, value: &[u8]) -> Vec<u8> {
-    let length = |length: usize| u8::try_from(length).ok().filter(|length| *length < 127).unwrap();
-    [&[0, length(name.len())], name.as_bytes(), &[length(value.len())], value].concat()
-}
-
-/// The head of an answer, as etcd sends it.
-fn head() -> Vec<u8> {
-    // 0x88 is the status 200 of the static table.
-    [vec![0x88], header("content-type", b"application/grpc")].concat()
-}
-
-fn message(bytes: &[u8]) -> Vec<u8> {
-    [&[0][..], &u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
-}
-
-/// A peer that answers each connection by what the script writes, once a request's bytes have come.
-fn peer(script: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let script = std::sync::Arc::new(script);
-    // It ends with the test program.
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let script = std::sync::Arc::clone(&script);
-            thread::spawn(move || {
-                let mut stream = stream?;
-                let reading = stream.try_clone()?;
-                stream.write_all(&frame(SETTINGS, 0, 0, &[]))?;
-                until_request(&reading)?;
-                // What else comes is not of interest, but must be taken from the wire.
-                thread::spawn(move || std::io::copy(&mut { reading }, &mut std::io::sink()));
-                script(&mut stream)?;
-                thread::sleep(DEADLINE + GRACE);
-                std::io::Result::Ok(())
-            });
-        }
-    });
-    format!("http://{address}")
-}
-
-/// Reads until the head of a request has come.
-fn until_request(mut stream: &TcpStream) -> std::io::Result<()> {
-    let (mut all, mut piece) = (vec![], [0; 4096]);
-    while !all.windows(3).any(|bytes| bytes == [HEADERS, END_HEADERS, 0]) {
-        let length = stream.read(&mut piece)?;
-        all.extend_from_slice(&piece[..length]);
-        if length == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(())
-}
-
 fn client(endpoint: &str) -> Client {
     let mut settings = Settings::from_variables(|_| None).unwrap();
     settings.endpoints = parse_endpoints("", endpoint).unwrap();
     (settings.command_timeout, settings.dial_timeout) = (DEADLINE, DEADLINE);
     Client::new(&settings.endpoints[0], &settings).unwrap()
-}
-
-/// The most memory that this program has used.
-fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn read() -> Request {
@@ -125,7 +54,7 @@ fn call(script: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync + '
         error
     });
     let errors = errors.collect();
-    assert!(peak_kib() < MEMORY_AT_MOST_KIB, "{} KiB", peak_kib());
+    assert!(peak_kib(std::process::id()) < MEMORY_AT_MOST_KIB, "{} KiB", peak_kib(std::process::id()));
     errors
 }
 

@@ -160,5 +160,5 @@ fn nobody_to_watch_is_an_error() {
     let cluster = healthy_cluster(1);
     let probe = Probe::of(&cluster).with(&["--dial-timeout=500ms"]);
     cluster.members()[0].kill();
-    probe.run(&["watch", "k"]).fails(4, &["can't connect"]);
+    probe.run(&["watch", "k"]).fails(4, &["can't connect", "nothing was told"]);
 }

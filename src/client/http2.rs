@@ -24,6 +24,8 @@ use tonic::{
     codegen::http::{Request, Response},
 };
 
+use super::gather::Gather;
+
 /// Room for what the other side may send before it is told that it was read.
 pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// The same for all streams of a connection.
@@ -76,7 +78,7 @@ where
         .max_header_list_size(HEADERS_AT_MOST_BYTES)
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .handshake(stream)
+        .handshake(Gather::new(stream))
         .await?;
     let shared = Arc::new(Shared::default());
     let pings = connection.ping_pong().expect("nobody else took the only handle");
@@ -139,8 +141,9 @@ impl Sender {
 
     /// Sends a request; the answer's body comes as it is read.
     pub async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
+        self.ready().await?;
         let (parts, body) = request.into_parts();
-        let Begun { answer, stream, under_way } = self.begin(Request::from_parts(parts, ()), false).await?;
+        let Begun { answer, stream, under_way } = self.begin(Request::from_parts(parts, ()), false)?;
         let mut pump = Pump { body, stream, held: None };
         let pumped = std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut pump).poll(context))).await;
         match pumped {
@@ -152,10 +155,14 @@ impl Sender {
         Ok(answer.map(|stream| Incoming { stream, _under_way: under_way }))
     }
 
-    /// Sends a request's head; it has no body if this is its `end`.
-    pub async fn begin(&mut self, head: Request<()>, end: bool) -> Result<Begun, SendError> {
+    /// Waits until a request can be begun.
+    pub async fn ready(&mut self) -> Result<(), SendError> {
         let ready = std::future::poll_fn(|context| self.h2.poll_ready(context)).await;
-        ready.map_err(|error| self.not_sent(error))?;
+        ready.map_err(|error| self.not_sent(error))
+    }
+
+    /// Sends a request's head, once it is [`Self::ready`]; it has no body if this is its `end`.
+    pub fn begin(&mut self, head: Request<()>, end: bool) -> Result<Begun, SendError> {
         let under_way = UnderWay::new(&self.shared);
         let (answer, stream) = self.h2.send_request(head, end).map_err(|error| self.not_sent(error))?;
         Ok(Begun { answer, stream, under_way })

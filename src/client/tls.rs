@@ -14,6 +14,11 @@ use tokio_rustls::rustls::{
 
 use crate::settings::Settings;
 
+/// The name under which TLS agrees on HTTP/2.
+const HTTP2: &[u8] = b"h2";
+/// The name under which it agrees on HTTP/1.
+pub const HTTP1: &[u8] = b"http/1.1";
+
 /// Why the certificates can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -61,17 +66,18 @@ pub fn client_config(settings: &Settings) -> Result<Arc<ClientConfig>, TlsError>
             })?
         }
     };
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![HTTP2.to_vec()];
     Ok(Arc::new(config))
 }
 
-/// The configuration of a server with this certificate, for HTTP/2 with clients that need none.
+/// The configuration of a server with this certificate, for clients that need none. They speak HTTP/2, or are told that
+/// they must.
 pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let builder = ServerConfig::builder().with_no_client_auth();
     let config = builder.with_single_cert(certificates(certificate)?, private_key(key)?);
     let mut config = config
         .map_err(|error| TlsError::Certificate { path: certificate.to_owned(), detail: error.to_string() })?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     Ok(Arc::new(config))
 }
 

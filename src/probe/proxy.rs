@@ -6,6 +6,7 @@ pub mod arguments;
 mod brief;
 mod connection;
 mod exchange;
+mod greeting;
 pub mod lies;
 mod lines;
 mod messages;
@@ -15,18 +16,22 @@ mod record;
 pub mod show;
 mod watched;
 
-use std::{fs, future::pending, net::SocketAddr, sync::Arc};
+use std::{fs, future::pending, io::Write as _, net::SocketAddr, sync::Arc};
 
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, lookup_host},
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
     task::JoinSet,
+    time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use self::{
     arguments::ProxyArguments,
+    connection::HANDSHAKE_WITHIN,
+    greeting::Speaks,
     lies::{Lies, parse::parse},
     lines::Lines,
     messages::Held,
@@ -35,7 +40,10 @@ use self::{
 };
 use super::{encoding::Encoding, error::ProbeError};
 use crate::{
-    client::{channel::Channel, tls},
+    client::{
+        channel::Channel,
+        tls::{self, HTTP1},
+    },
     exit::ExitStatus,
     settings::Settings,
 };
@@ -53,7 +61,8 @@ struct Shared {
 
 /// Something that is no call, for people.
 fn tell(words: &str) {
-    eprintln!("{words}");
+    // Calls pass even if nobody reads it.
+    let _ = writeln!(std::io::stderr(), "{words}");
 }
 
 /// Serves until a signal ends it. What is shown is text, or lines of JSON.
@@ -211,10 +220,27 @@ async fn connect(
 ) {
     // A failure to set it costs latency alone.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return connection::serve(stream, client, member, shared).await };
-    match tokio::time::timeout(connection::HANDSHAKE_WITHIN, TlsAcceptor::from(tls).accept(stream)).await {
+    let Some(tls) = tls else {
+        return match timeout(HANDSHAKE_WITHIN, greeting::speaks(&stream)).await {
+            Ok(Ok(Speaks::Http2)) => connection::serve(stream, client, member, shared).await,
+            Ok(Ok(Speaks::Http1)) => refuse_http1(stream, client, &member).await,
+            Ok(Ok(Speaks::Tls)) => tell(&format!("{client}: TLS, which needs --serve-cert and --serve-key")),
+            // It came and went.
+            Ok(Err(_)) => {}
+            Err(_) => tell(&format!("{client}: not a word within {HANDSHAKE_WITHIN:?}")),
+        };
+    };
+    match timeout(HANDSHAKE_WITHIN, TlsAcceptor::from(tls).accept(stream)).await {
+        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(HTTP1) => {
+            refuse_http1(stream, client, &member).await;
+        }
         Ok(Ok(stream)) => connection::serve(stream, client, member, shared).await,
         Ok(Err(error)) => tell(&format!("{client}: no TLS: {error}")),
-        Err(_) => tell(&format!("{client}: no TLS within {:?}", connection::HANDSHAKE_WITHIN)),
+        Err(_) => tell(&format!("{client}: no TLS within {HANDSHAKE_WITHIN:?}")),
     }
+}
+
+async fn refuse_http1(stream: impl AsyncRead + AsyncWrite + Unpin, client: SocketAddr, member: &Channel) {
+    tell(&format!("{client}: HTTP/1, which is refused"));
+    greeting::refuse_http1(stream, &member.endpoint().uri).await;
 }

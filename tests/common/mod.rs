@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 pub mod certificates;
+pub mod http2;
 pub mod namespace;
 pub mod probe;
 

@@ -13,10 +13,14 @@ use etcd_antithesis::{
     },
     types::{LeaseId, Revision},
 };
+use serde_json::Value;
 use tonic::Code;
 
 use crate::{
-    common::{TestCluster, healthy_cluster},
+    common::{
+        TestCluster, healthy_cluster,
+        probe::{Probe, Ran},
+    },
     place::{Proxy, etcdctl, said, settings},
 };
 
@@ -219,6 +223,39 @@ fn watches_lie() {
         seen("on Watch where answer.events.kv.value = two { set events.kv.value = 2 }"),
         "one 2 three"
     );
+}
+
+/// What a watch was asked for is known to rules also when more was asked on its stream since; several events of one
+/// revision come one by one, or with those of the next.
+#[test]
+fn rules_know_which_watch_was_asked_for() {
+    let cluster = healthy_cluster(1);
+    let proxy = Proxy::start(
+        &cluster.endpoints(),
+        &[
+            "--rule",
+            "on Watch where create_request.key starts s and answer.events > 1 { split }
+             on Watch where create_request.key starts m and answer.events = 1 once { merge }",
+        ],
+    );
+    let direct = Probe::at(&cluster.endpoints());
+    let seen = |prefix: &str, ask: &str| -> Vec<usize> {
+        let arguments = ["watch", prefix, "--prefix", ask, "--events=3", "-o=jsonl"];
+        let watch = Probe::at(&proxy.endpoints).start(&arguments);
+        proxy.line_with(&[&format!("create_request{{key=\"{prefix}\"")]);
+        std::thread::sleep(Duration::from_millis(300));
+        direct.ok(&["put", &format!("{prefix}1"), "x"]);
+        direct.ok(&["txn", &format!("put {prefix}2 x; put {prefix}3 x")]);
+        let ran = Ran::of(watch);
+        let lines = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let counts = lines.filter_map(|line| Some(line["response"]["events"].as_array()?.len()));
+        counts.filter(|events| *events > 0).collect()
+    };
+    assert_eq!(seen("s", "--ask-progress=20ms"), [1, 1, 1]);
+    // What is held back may go on with any message, so there are no others.
+    assert_eq!(seen("m", "--ask-progress=1h"), [3]);
+    assert_eq!(seen("o", "--ask-progress=20ms"), [1, 2]);
+    proxy.line_with(&["progress_request"]);
 }
 
 /// After GOAWAY a client goes on over a new connection; at its end the proxy says how often rules struck.

@@ -60,6 +60,11 @@ impl Proxy {
         })
     }
 
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it by a signal; gives its exit code.
     pub fn stop(self) -> i32 {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();

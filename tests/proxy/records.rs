@@ -31,6 +31,8 @@ fn driver(endpoints: &str, folder: &Path) -> Command {
         .env_clear()
         .env("ETCDCTL_ENDPOINTS", endpoints)
         .env("ETCD_ANTITHESIS_HISTORY", folder)
+        // An answer that comes after the client's deadline is recorded by the proxy alone.
+        .env("ETCDCTL_COMMAND_TIMEOUT", "30s")
         .stdout(Stdio::null());
     command
 }

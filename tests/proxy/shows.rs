@@ -2,7 +2,9 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    path::Path,
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,10 +15,22 @@ use etcd_antithesis::{
     types::Blob,
 };
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        ClientConfig, RootCertStore,
+        pki_types::{CertificateDer, pem::PemObject as _},
+    },
+};
 
 use crate::{
     common::{certificates::Authority, healthy_cluster, healthy_cluster_of, temporary_folder},
     place::{Proxy, etcdctl, said, settings, wait_for},
+    raw::address,
 };
 
 fn run<T>(work: impl Future<Output = T>) -> T {
@@ -221,4 +235,23 @@ fn tls_is_spoken_on_both_sides() {
     assert!(proxy.endpoints.starts_with("https://"));
     assert_eq!(said(&proxy.endpoints, &["--cacert", &ca, "put", "a", "x"]), "OK\n");
     proxy.line_with(&["KV/Put", "ok"]);
+    let told = run(http_1_over_tls(address(&proxy.endpoints), &authority.certificate()));
+    assert!(told.starts_with("HTTP/1.1 505 ") && told.contains("Ask the member itself"), "{told}");
+}
+
+/// What a client is answered that agrees on HTTP/1.
+async fn http_1_over_tls(address: &str, authority: &Path) -> String {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(authority).unwrap() {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = "127.0.0.1".try_into().unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }

@@ -266,7 +266,11 @@ impl Probe<'_> {
             words.extend((left > 0).then(|| format!("{left} not told by all members")));
         }
         let words = words.join(", ");
-        let verdict = if *wrong == 0 { "nothing wrong".to_owned() } else { format!("{wrong} things wrong") };
+        let verdict = match (wrong, responses) {
+            (0, 0) => "nothing was told".to_owned(),
+            (0, _) => "nothing wrong".to_owned(),
+            _ => format!("{wrong} things wrong"),
+        };
         self.printer.aside(&format!("{words}: {verdict}\n"));
     }
 }

@@ -19,7 +19,7 @@ Examples:
   etcd-probe proxy --only KV,Lease --status error
   etcd-probe proxy --quiet --record history   # then: etcd-lab check history
   etcd-probe proxy --seed 7 --rule 'on Put chance 0.1 { then fail unavailable }'
-  etcd-probe proxy --only Range --key /registry/ --slower-than 50ms -o json
+  etcd-probe proxy --only Range --with-key /registry/ --slower-than 50ms -o json
 
 Each member gets a port of its own. Clients are to be given the line that begins
 with ETCDCTL_ENDPOINTS; those that ask etcd for its members and go on to their

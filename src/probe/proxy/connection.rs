@@ -27,6 +27,7 @@ use super::{
 use crate::{
     client::{
         channel::Channel,
+        gather::Gather,
         http2::{CONNECTION_WINDOW_BYTES, Keepalive, STREAM_WINDOW_BYTES, Sender, until_silent},
     },
     probe::encoding::escaped,
@@ -41,7 +42,7 @@ pub const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 const STREAMS_AT_MOST: u32 = 10_000;
 /// Heads and trailers may be so large.
 const HEADERS_AT_MOST_BYTES: u32 = 64 << 10;
-/// For clients with calls under way.
+/// For clients, also those without calls under way: one that is gone without a word must not keep its place.
 const KEEPALIVE: Keepalive = Keepalive { time: Duration::from_secs(15), timeout: Duration::from_secs(10) };
 
 /// Serves one connection to its end.
@@ -59,7 +60,7 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_AT_MOST)
         .max_header_list_size(HEADERS_AT_MOST_BYTES)
-        .handshake(stream);
+        .handshake(Gather::new(stream));
     match tokio::time::timeout(HANDSHAKE_WITHIN, handshake).await {
         Ok(Ok(connection)) => Connection::new(member, sender, shared).drive(connection).await,
         Ok(Err(error)) => {
@@ -96,7 +97,7 @@ impl Connection {
     {
         let pings = connection.ping_pong().expect("nobody else took the only handle");
         let (sender, wishes) = (self.way.member.clone(), Arc::clone(&self.way.wishes));
-        let silent = pin!(until_silent(pings, KEEPALIVE, || sender.is_busy()));
+        let silent = pin!(until_silent(pings, KEEPALIVE, || true));
         let mut over = pin!(async {
             tokio::select! {
                 () = sender.closed() => {}
@@ -106,32 +107,34 @@ impl Connection {
         });
         let mut exchanges = JoinSet::new();
         loop {
+            // Not waited for: the end of a call is no reason to look at the whole connection.
+            while let Some(ended) = exchanges.try_join_next() {
+                if let Err(error) = ended {
+                    tell(&format!("a call ended badly: {error}"));
+                }
+            }
             tokio::select! {
                 accepted = connection.accept() => match accepted {
                     Some(Ok((request, respond))) => {
-                        exchanges.spawn(self.exchange(Call { request, respond }));
+                        self.exchange(Call { request, respond }, &mut exchanges);
                     }
                     Some(Err(_)) | None => return,
                 },
-                Some(ended) = exchanges.join_next() => {
-                    if let Err(error) = ended { tell(&format!("a call ended badly: {error}")); }
-                }
                 () = wishes.goaway.notified() => connection.graceful_shutdown(),
                 () = &mut over => return,
             }
         }
     }
 
-    fn exchange(&mut self, call: Call) -> impl Future<Output = ()> + Send + 'static {
+    fn exchange(&mut self, call: Call, exchanges: &mut JoinSet<()>) {
         self.calls += 1;
         let name = &self.member.endpoint().name;
         let path = call.request.uri().path();
-        let number = format!("{}.{}", self.number, self.calls);
         let lied = self.shared.lies.as_ref().and_then(|lies| lies.begin(name, path));
         let recorded = self.lanes.as_ref().and_then(|lanes| Recorded::begin(lanes, path));
+        let number = || format!("{}.{}", self.number, self.calls);
         let shown = self.shared.show.as_ref().and_then(|show| show.begin(name, number, path));
         let watched = Watched::new(lied, recorded, shown);
-        let mut way = self.way.clone();
-        async move { exchange::forward(call, &mut way, watched).await }
+        exchange::spawn(call, self.way.clone(), watched, exchanges);
     }
 }

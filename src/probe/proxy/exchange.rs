@@ -5,12 +5,16 @@
 mod answer;
 mod by_message;
 
-use std::{future::pending, task::Poll};
+use std::{
+    future::{pending, poll_fn},
+    pin::{Pin, pin},
+    task::Poll,
+};
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
-use tokio::sync::Notify;
-use tonic::codegen::http::{Request, Response, Uri, request, response, uri::Scheme};
+use tokio::{sync::Notify, task::JoinSet};
+use tonic::codegen::http::{Request, Response, StatusCode, Uri, request, response, uri::Scheme};
 
 use super::{
     lies::rule::End,
@@ -59,7 +63,7 @@ enum Over {
     Reset(h2::Reason),
     /// The connection to the member broke.
     Member(String),
-    /// A rule says so.
+    /// A rule says so, or a bound of the proxy.
     Rule(End),
     /// The history can't be written; the proxy is about to end.
     Unrecorded,
@@ -71,18 +75,31 @@ impl From<StopRecording> for Over {
     }
 }
 
-/// Sends the call to the member that the way leads to.
-pub async fn forward(call: Call, way: &mut Way, watched: Option<Watched>) {
+/// Sends the call to the member that the way leads to, in a task of its own. What such a task is made of moves with it,
+/// so it is kept small: heads are sent before anything else is waited for.
+pub fn spawn(call: Call, way: Way, watched: Option<Box<Watched>>, exchanges: &mut JoinSet<()>) {
     let Call { request, mut respond } = call;
     let (mut asked, body) = request.into_parts();
     let mut parts = asked.uri.into_parts();
     parts.scheme = way.address.scheme().cloned().or(Some(Scheme::HTTP));
     parts.authority = way.address.authority().cloned();
-    asked.uri = Uri::from_parts(parts).expect("a request of a server has a path");
-    let over = match watched {
-        None => plain(asked, body, &mut respond, way).await,
-        Some(watched) => by_message::forward(asked, body, &mut respond, way, watched).await,
+    let Ok(uri) = Uri::from_parts(parts) else {
+        // CONNECT, which has no path.
+        let (mut head, ()) = Response::new(()).into_parts();
+        head.status = StatusCode::NOT_IMPLEMENTED;
+        // Whoever is gone needs no answer.
+        let _ = respond.send_response(Response::from_parts(head, ()), true);
+        return;
     };
+    asked.uri = uri;
+    match watched {
+        None => exchanges.spawn(plain(asked, body, respond, way)),
+        Some(watched) => exchanges.spawn(by_message::forward(Box::new(asked), body, respond, way, watched)),
+    };
+}
+
+/// What is left to do when a call is over.
+async fn finish(over: Result<(), Over>, mut respond: SendResponse<Bytes>) {
     match over {
         Ok(()) | Err(Over::Client | Over::Rule(_)) => {}
         Err(Over::Reset(reason)) => respond.send_reset(reason),
@@ -91,40 +108,61 @@ pub async fn forward(call: Call, way: &mut Way, watched: Option<Watched>) {
     }
 }
 
+/// Waits until the member's connection takes a request.
+async fn ready(way: &mut Way) -> Result<(), Over> {
+    way.member.ready().await.map_err(unsent)
+}
+
 /// Sends the request's head on.
-async fn begin(head: request::Parts, ended: bool, way: &mut Way) -> Result<Begun, Over> {
-    way.member.begin(Request::from_parts(head, ()), ended).await.map_err(|error| match error {
+fn begin(head: request::Parts, ended: bool, way: &mut Way) -> Result<Begun, Over> {
+    way.member.begin(Request::from_parts(head, ()), ended).map_err(unsent)
+}
+
+fn unsent(error: SendError) -> Over {
+    match error {
         SendError::NotSent(error) | SendError::Broken(error) => Over::Member(error.to_string()),
         SendError::Body(status) => Over::Member(status.to_string()),
-    })
+    }
 }
 
 /// Drives both ways until the answer is over, or either way breaks.
 async fn both(
-    asked: impl Future<Output = Result<(), Over>>,
-    answered: impl Future<Output = Result<(), Over>>,
+    asked: Pin<&mut impl Future<Output = Result<(), Over>>>,
+    mut answered: Pin<&mut impl Future<Output = Result<(), Over>>>,
 ) -> Result<(), Over> {
-    let asked_alone = async {
-        match asked.await {
-            Ok(()) => pending().await,
-            Err(over) => Err(over),
+    let mut asked = Some(asked);
+    poll_fn(|context| {
+        match asked.as_mut().map(|asked| asked.as_mut().poll(context)) {
+            Some(Poll::Ready(Err(over))) => return Poll::Ready(Err(over)),
+            Some(Poll::Ready(Ok(()))) => asked = None,
+            Some(Poll::Pending) | None => {}
         }
-    };
-    tokio::select! {
-        biased;
-        over = asked_alone => over,
-        over = answered => over,
-    }
+        answered.as_mut().poll(context)
+    })
+    .await
 }
 
-async fn plain(
+/// A call that nobody looks at.
+#[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
+fn plain(
     asked: request::Parts,
     body: RecvStream,
-    respond: &mut SendResponse<Bytes>,
-    way: &mut Way,
-) -> Result<(), Over> {
-    let Begun { answer, stream, under_way: _under_way } = begin(asked, body.is_end_stream(), way).await?;
-    both(plain_request(body, stream), plain_answer(answer, respond)).await
+    mut respond: SendResponse<Bytes>,
+    mut way: Way,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let ended = body.is_end_stream();
+        let begun = ready(&mut way).await.and_then(|()| begin(asked, ended, &mut way));
+        let over = match begun {
+            Err(over) => Err(over),
+            Ok(Begun { answer, stream, under_way: _under_way }) => {
+                let asking = pin!(plain_request(body, stream));
+                let answering = pin!(plain_answer(answer, &mut respond));
+                both(asking, answering).await
+            }
+        };
+        finish(over, respond).await;
+    }
 }
 
 async fn plain_request(mut body: RecvStream, mut stream: SendStream<Bytes>) -> Result<(), Over> {
@@ -151,7 +189,7 @@ async fn head(
     mut answer: ResponseFuture,
     respond: &mut SendResponse<Bytes>,
 ) -> Result<(response::Parts, RecvStream), Over> {
-    let answer = std::future::poll_fn(|context| match std::pin::Pin::new(&mut answer).poll(context) {
+    let answer = poll_fn(|context| match Pin::new(&mut answer).poll(context) {
         Poll::Pending => respond.poll_reset(context).map(|_| Err(Cut::Target)),
         Poll::Ready(answer) => Poll::Ready(answer.map_err(Cut::Source)),
     });

@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
+use prost_reflect::{DynamicMessage, MethodDescriptor, ReflectMessage as _, Value};
 use tonic::codegen::http::HeaderMap;
 
 use self::{
@@ -43,7 +43,7 @@ pub struct Lied {
     member: String,
     path: String,
     method: MethodDescriptor,
-    /// The last request that could be read.
+    /// The last request that could be read; of a stream of watches, the last that created one.
     asked: Option<DynamicMessage>,
     /// What rules that struck at the request have in mind for the next answer: rule, occasion, actions.
     due: Vec<(usize, u64)>,
@@ -159,7 +159,9 @@ impl Lied {
     pub fn asks(&mut self, frame: &Frame) -> Asking {
         let mut asking = Asking::forward(frame);
         let Some(mut message) = decode(frame, self.method.input()) else { return asking };
-        self.asked = Some(message.clone());
+        if self.asked.is_none() || creates(&message) {
+            self.asked = Some(message.clone());
+        }
         let lies = Arc::clone(&self.lies);
         for rule in self.rules.clone().into_iter().map(|place| &lies.rules[place]) {
             if rule.before.is_empty() || !rule.holds(Some(&message), None) {
@@ -275,6 +277,13 @@ impl Lied {
         }
         striking
     }
+}
+
+/// Whether what is answered from now on may be about this request: on a stream of watches, one that asks how far they
+/// are or cancels one is not what their events are about.
+fn creates(request: &DynamicMessage) -> bool {
+    let field = request.descriptor().get_field_by_name("create_request");
+    field.is_none_or(|field| request.has_field(&field))
 }
 
 fn decode(frame: &Frame, descriptor: prost_reflect::MessageDescriptor) -> Option<DynamicMessage> {

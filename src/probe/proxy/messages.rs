@@ -12,18 +12,33 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use h2::{Reason, RecvStream};
+use h2::RecvStream;
 use tonic::codegen::http::HeaderMap;
 
 use super::pump::{self, Part};
 use crate::probe::wire::{FRAME_HEAD_BYTES, Frame, Frames};
 
 /// All unfinished messages of a proxy together.
-const HELD_AT_MOST_BYTES: usize = 256 << 20;
+pub const HELD_AT_MOST_BYTES: usize = 256 << 20;
 
 /// How much unfinished messages hold, over all bodies that share it.
 #[derive(Clone, Debug, Default)]
 pub struct Held(Arc<AtomicUsize>);
+
+/// Why nothing more of a body can be read.
+#[derive(Debug)]
+pub enum Stopped {
+    /// Its sender broke it.
+    Broken(h2::Error),
+    /// With it, unfinished messages would hold too much.
+    TooMuch,
+}
+
+impl From<h2::Error> for Stopped {
+    fn from(error: h2::Error) -> Self {
+        Self::Broken(error)
+    }
+}
 
 /// What comes next of a body.
 #[derive(Debug)]
@@ -61,7 +76,7 @@ impl Messages {
     }
 
     /// What comes next; not to be called again after the end.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Next, h2::Error>> {
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Next, Stopped>> {
         loop {
             if let Some(frame) = self.whole.pop_front() {
                 return Poll::Ready(Ok(Next::Message(frame)));
@@ -96,12 +111,12 @@ impl Messages {
             && self.body.is_end_stream()
     }
 
-    fn hold(&mut self, bytes: usize) -> Result<(), h2::Error> {
+    fn hold(&mut self, bytes: usize) -> Result<(), Stopped> {
         let before = self.held.0.fetch_add(bytes, Ordering::Relaxed);
         self.held.0.fetch_sub(self.holds, Ordering::Relaxed);
         let all = before + bytes - self.holds;
         self.holds = bytes;
-        if all > HELD_AT_MOST_BYTES { Err(Reason::ENHANCE_YOUR_CALM.into()) } else { Ok(()) }
+        if all > HELD_AT_MOST_BYTES { Err(Stopped::TooMuch) } else { Ok(()) }
     }
 }
 

@@ -81,14 +81,19 @@ struct Ended {
 
 impl Show {
     /// A call that has begun, if calls of this path are shown at all.
-    pub fn begin(self: &Arc<Self>, member: &str, number: String, path: &str) -> Option<Shown> {
+    pub fn begin(
+        self: &Arc<Self>,
+        member: &str,
+        number: impl FnOnce() -> String,
+        path: &str,
+    ) -> Option<Shown> {
         if self.filter.methods.as_ref().is_some_and(|methods| !methods.contain(path)) {
             return None;
         }
         Some(Shown {
             show: Arc::clone(self),
             member: member.to_owned(),
-            number,
+            number: number(),
             path: path.to_owned(),
             method: descriptors::method(path),
             begun: Instant::now(),

@@ -37,9 +37,10 @@ pub struct Watched {
 
 impl Watched {
     /// A call that rules may be about, or that is recorded or shown; none if it is neither.
-    pub fn new(lied: Option<Lied>, recorded: Option<Recorded>, shown: Option<Shown>) -> Option<Self> {
+    pub fn new(lied: Option<Lied>, recorded: Option<Recorded>, shown: Option<Shown>) -> Option<Box<Self>> {
         let is_watched = lied.is_some() || recorded.is_some() || shown.is_some();
-        is_watched.then(|| Self { lied, recorded, shown, headers: HeaderMap::new(), is_over: false })
+        is_watched
+            .then(|| Box::new(Self { lied, recorded, shown, headers: HeaderMap::new(), is_over: false }))
     }
 
     /// A message of the client has come.

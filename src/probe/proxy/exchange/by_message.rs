@@ -4,18 +4,22 @@
 
 use std::{
     future::poll_fn,
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
     task::Poll,
 };
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
-use tonic::codegen::http::{HeaderMap, HeaderName, request};
+use tonic::{
+    Code,
+    codegen::http::{HeaderMap, HeaderName, request},
+};
 
-use super::{Begun, Over, Way, answer::Answer, begin, both, head, over};
+use super::{Begun, Over, Way, answer::Answer, begin, both, finish, head, over, ready};
 use crate::probe::proxy::{
-    lies::{Answering, Asking, Fate, Out},
-    messages::{Held, Messages, Next, framed},
+    lies::{Answering, Asking, Fate, Out, rule::End},
+    messages::{HELD_AT_MOST_BYTES, Held, Messages, Next, Stopped, framed},
     pump::{self, Cut},
     watched::{Ending, Watched},
 };
@@ -25,13 +29,24 @@ const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// Sends a call to the member.
 pub async fn forward(
-    mut asked: request::Parts,
+    mut asked: Box<request::Parts>,
+    body: RecvStream,
+    mut respond: SendResponse<Bytes>,
+    mut way: Way,
+    watched: Box<Watched>,
+) {
+    asked.headers.remove(ACCEPTED);
+    let over = watch(asked, body, &mut respond, &mut way, watched).await;
+    finish(over, respond).await;
+}
+
+async fn watch(
+    asked: Box<request::Parts>,
     body: RecvStream,
     respond: &mut SendResponse<Bytes>,
     way: &mut Way,
-    watched: Watched,
+    watched: Box<Watched>,
 ) -> Result<(), Over> {
-    asked.headers.remove(ACCEPTED);
     let mut answer = Answer::new(respond);
     let watched = Mutex::new(watched);
     let messages = Messages::new(body, &way.held);
@@ -47,20 +62,20 @@ pub async fn forward(
     passed
 }
 
-fn lock(watched: &Mutex<Watched>) -> MutexGuard<'_, Watched> {
+fn lock(watched: &Mutex<Box<Watched>>) -> MutexGuard<'_, Box<Watched>> {
     watched.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn pass(
-    asked: request::Parts,
+    asked: Box<request::Parts>,
     mut messages: Messages,
     answer: &mut Answer<'_>,
     way: &mut Way,
-    watched: &Mutex<Watched>,
+    watched: &Mutex<Box<Watched>>,
 ) -> Result<(), Over> {
     let first = poll_fn(|context| match messages.poll_next(context) {
         Poll::Pending => answer.respond().poll_reset(context).map(|_| Err(Over::Client)),
-        Poll::Ready(next) => Poll::Ready(next.map_err(|_| Over::Client)),
+        Poll::Ready(next) => Poll::Ready(next.map_err(|stopped| unread(stopped, |_| Over::Client))),
     });
     let first = match first.await? {
         Next::Message(frame) => {
@@ -78,9 +93,10 @@ async fn pass(
         other => other,
     };
     let ended = matches!(first, Next::End(None));
-    let Begun { answer: answered, stream, under_way: _under_way } = begin(asked, ended, way).await?;
-    let asking = async { if ended { Ok(()) } else { ask(first, messages, stream, watched).await } };
-    both(asking, answer_passes(answered, answer, watched, &way.held)).await
+    ready(way).await?;
+    let Begun { answer: answered, stream, under_way: _under_way } = begin(*asked, ended, way)?;
+    let asking = pin!(async { if ended { Ok(()) } else { ask(first, messages, stream, watched).await } });
+    both(asking, pin!(answer_passes(answered, answer, watched, &way.held))).await
 }
 
 /// An answer that no member gave.
@@ -88,7 +104,7 @@ async fn made_up(
     out: Vec<Out>,
     headers: HeaderMap,
     answer: &mut Answer<'_>,
-    watched: &Mutex<Watched>,
+    watched: &Mutex<Box<Watched>>,
 ) -> Result<(), Over> {
     answer.plain_head(headers)?;
     send_all(out, answer, watched).await?;
@@ -103,7 +119,7 @@ async fn ask(
     first: Next,
     mut messages: Messages,
     mut stream: SendStream<Bytes>,
-    watched: &Mutex<Watched>,
+    watched: &Mutex<Box<Watched>>,
 ) -> Result<(), Over> {
     let mut next = first;
     loop {
@@ -127,10 +143,10 @@ async fn ask(
 }
 
 /// The next part of a request's body that goes on.
-async fn further(messages: &mut Messages, watched: &Mutex<Watched>) -> Result<Next, Over> {
+async fn further(messages: &mut Messages, watched: &Mutex<Box<Watched>>) -> Result<Next, Over> {
     loop {
         let next = poll_fn(|context| messages.poll_next(context)).await;
-        let frame = match next.map_err(|_| Over::Client)? {
+        let frame = match next.map_err(|stopped| unread(stopped, |_| Over::Client))? {
             Next::Message(frame) => frame,
             other => return Ok(other),
         };
@@ -149,7 +165,7 @@ async fn further(messages: &mut Messages, watched: &Mutex<Watched>) -> Result<Ne
 async fn answer_passes(
     answered: ResponseFuture,
     answer: &mut Answer<'_>,
-    watched: &Mutex<Watched>,
+    watched: &Mutex<Box<Watched>>,
     held: &Held,
 ) -> Result<(), Over> {
     let (mut parts, body) = head(answered, answer.respond()).await?;
@@ -163,10 +179,12 @@ async fn answer_passes(
     loop {
         let stream = answer.stream()?;
         let next = poll_fn(|context| match messages.poll_next(context) {
-            Poll::Pending => stream.poll_reset(context).map(|_| Err(Cut::Target)),
-            Poll::Ready(next) => Poll::Ready(next.map_err(Cut::Source)),
+            Poll::Pending => stream.poll_reset(context).map(|_| Err(Over::Client)),
+            Poll::Ready(next) => {
+                Poll::Ready(next.map_err(|stopped| unread(stopped, |error| over(Cut::Source(error)))))
+            }
         });
-        match next.await.map_err(over)? {
+        match next.await? {
             Next::Message(frame) => {
                 let Answering { delay, out, end } = lock(watched).answers(&frame);
                 answer.wait(delay).await?;
@@ -186,8 +204,22 @@ async fn answer_passes(
     }
 }
 
+/// What it means that no more can be read of a body; breaks mean what `broken` says.
+fn unread(stopped: Stopped, broken: impl FnOnce(h2::Error) -> Over) -> Over {
+    match stopped {
+        Stopped::Broken(error) => broken(error),
+        Stopped::TooMuch => Over::Rule(End::Fail(
+            Code::ResourceExhausted,
+            format!(
+                "etcd-probe proxy: more than {} MiB of messages that are not whole",
+                HELD_AT_MOST_BYTES >> 20
+            ),
+        )),
+    }
+}
+
 /// Sends messages, each told to whoever watches before it goes.
-async fn send_all(out: Vec<Out>, answer: &mut Answer<'_>, watched: &Mutex<Watched>) -> Result<(), Over> {
+async fn send_all(out: Vec<Out>, answer: &mut Answer<'_>, watched: &Mutex<Box<Watched>>) -> Result<(), Over> {
     for out in out {
         lock(watched).passes(&out)?;
         answer.send(out).await?;
