@@ -383,55 +383,168 @@ fn a_compaction_may_reach_what_nobody_saw() {
     assert!(matches!(refused(0), Verdict::Broken(_)), "{:?}", refused(0));
 }
 
+/// What was done on a new store: one operation after another, each by a client of its own, as often as not without an
+/// answer; else at that revision.
+fn judged(done: Vec<(Request, Option<(i64, Answer)>)>) -> Verdict {
+    let operation = |(number, (request, answer)): (u64, (_, Option<(i64, Answer)>))| Operation {
+        id: OperationId(number),
+        process: ProcessId(number),
+        member: "etcd0".into(),
+        call: Monotonic(100 * number),
+        request,
+        returned: answer.map(|(revision, answer)| {
+            let header = Header { revision: Revision(revision), ..Header::default() };
+            (Monotonic(100 * number + 10), Outcome::Ok(Response { header, answer }))
+        }),
+        connection: None,
+    };
+    let operations = (1..).zip(done).map(operation).collect();
+    let generated = Generated { revision: 1, pairs: vec![], operations, streams: vec![], end: vec![] };
+    linearizable::check(&generated.histories()).verdict
+}
+
+fn put(key: &str, value: &str) -> Request {
+    Request::Put(Put { key: key.into(), value: value.into(), ..Put::default() })
+}
+
+fn leased(key: &str) -> Request {
+    Request::Put(Put { key: key.into(), lease: LeaseId(7), ..Put::default() })
+}
+
+fn is_put(revision: i64) -> Option<(i64, Answer)> {
+    Some((revision, Answer::Put { prev_kv: None }))
+}
+
+fn read(key: &str, keys_only: bool) -> Request {
+    Request::Range(Range { keys: KeyRange::single(key.into()), keys_only, ..Range::default() })
+}
+
+fn count() -> Request {
+    Request::Range(Range { keys: KeyRange::everything(), count_only: true, ..Range::default() })
+}
+
+fn is_counted(revision: i64, count: i64) -> Option<(i64, Answer)> {
+    Some((revision, Answer::Range(RangeAnswer { kvs: vec![], count, more: false })))
+}
+
+fn is_seen(revision: i64, key: &str, written: i64, lease: LeaseId) -> Option<(i64, Answer)> {
+    let kv = KeyValue {
+        key: key.into(),
+        value: "".into(),
+        create_revision: Revision(written),
+        mod_revision: Revision(written),
+        version: Version(1),
+        lease,
+    };
+    Some((revision, Answer::Range(RangeAnswer { kvs: vec![kv], count: 1, more: false })))
+}
+
+fn either(key: &str, value: &str, success: Request, failure: Request) -> Request {
+    let (keys, target) = (KeyRange::single(key.into()), Target::Value(value.into()));
+    let compare = vec![Compare { keys, operator: Operator::Equal, target }];
+    Request::Txn(Txn { compare, success: vec![success], failure: vec![failure] })
+}
+
 /// What a transaction of unknown fate did hangs on the writes of unknown fate before it, also where nothing else
 /// tells which of them it was.
 #[test]
 fn what_an_unknown_transaction_did_hangs_on_unknown_writes() {
-    let single = |key: &str| KeyRange::single(key.into());
-    let put =
-        |key: &str, value: &str| Request::Put(Put { key: key.into(), value: value.into(), ..Put::default() });
-    let explained = |compared: &str| {
-        let target = Target::Value(compared.into());
-        let compare = vec![Compare { keys: single("j"), operator: Operator::Equal, target }];
-        let txn = Txn { compare, success: vec![put("k", "1")], failure: vec![put("m", "1")] };
-        let read = |key| Request::Range(Range { keys: single(key), ..Range::default() });
-        let nothing = || Answer::Range(RangeAnswer::default());
-        let kv = KeyValue {
-            key: "j".into(),
-            value: "".into(),
-            create_revision: Revision(2),
-            mod_revision: Revision(2),
-            version: Version(1),
-            lease: LeaseId(0),
-        };
-        let j = Answer::Range(RangeAnswer { kvs: vec![kv], count: 1, more: false });
-        let done = [
+    for compared in ["a", "b"] {
+        let verdict = judged(vec![
             (put("j", "a"), None),
             (put("j", "b"), None),
-            (read("z"), Some((2, nothing()))),
-            (Request::Txn(txn), None),
-            (put("z", "1"), Some((4, Answer::Put { prev_kv: None }))),
-            (Request::Range(Range { keys: single("j"), keys_only: true, ..Range::default() }), Some((4, j))),
-            (read("k"), Some((4, nothing()))),
-        ];
-        let operation = |(number, (request, answer)): (u64, (_, Option<(i64, Answer)>))| Operation {
-            id: OperationId(number),
-            process: ProcessId(number),
-            member: "etcd0".into(),
-            call: Monotonic(100 * number),
-            request,
-            returned: answer.map(|(revision, answer)| {
-                let header = Header { revision: Revision(revision), ..Header::default() };
-                (Monotonic(100 * number + 10), Outcome::Ok(Response { header, answer }))
-            }),
-            connection: None,
+            (read("z", false), is_counted(2, 0)),
+            (either("j", compared, put("k", "1"), put("m", "1")), None),
+            (put("z", "1"), is_put(4)),
+            (read("j", true), is_seen(4, "j", 2, LeaseId(0))),
+            (read("k", false), is_counted(4, 0)),
+        ]);
+        assert_eq!(verdict, Verdict::Holds, "compared with {compared}");
+    }
+}
+
+/// What is counted hangs on what was done since the last count, and on what that came upon: each count that one of two
+/// writes of unknown fate explains holds, whichever is tried first.
+#[test]
+fn a_count_hangs_on_what_was_done_since_another() {
+    let everything = |count| is_counted(3, count);
+    let range = KeyRange { key: "x0".into(), range_end: Some("x9".into()) };
+    let delete = || Request::DeleteRange(DeleteRange { keys: range.clone(), prev_kv: false });
+    let stories: [(&str, [i64; 2], Vec<_>); 5] = [
+        (
+            "a put came upon what an earlier gap may have made",
+            [2, 3],
+            vec![
+                (put("a", "1"), is_put(2)),
+                (put("x", "1"), None),
+                (put("y", "1"), None),
+                (count(), everything(2)),
+                (put("x", "2"), is_put(4)),
+            ],
+        ),
+        (
+            "a gap since then made or replaced a key",
+            [3, 4],
+            vec![
+                (put("x", "1"), is_put(2)),
+                (put("a", "1"), is_put(3)),
+                (count(), everything(2)),
+                (put("x", "2"), None),
+                (put("y", "1"), None),
+                (put("z", "1"), is_put(5)),
+            ],
+        ),
+        (
+            "a transaction went one way or the other",
+            [3, 4],
+            vec![
+                (put("m", "1"), is_put(2)),
+                (put("j", "a"), None),
+                (put("j", "b"), None),
+                (count(), everything(2)),
+                (either("j", "a", put("k", "1"), put("m", "2")), None),
+                (put("z", "1"), is_put(5)),
+                (read("j", true), is_seen(5, "j", 3, LeaseId(0))),
+            ],
+        ),
+        (
+            "a delete took one key or two",
+            [1, 2],
+            vec![
+                (put("x1", "1"), is_put(2)),
+                (put("x2", "1"), None),
+                (put("w", "1"), None),
+                (count(), everything(2)),
+                (delete(), None),
+                (put("z", "1"), is_put(5)),
+            ],
+        ),
+        (
+            "a lease took one key or two",
+            [1, 2],
+            vec![
+                (leased("x1"), is_put(2)),
+                (leased("x2"), None),
+                (put("w", "1"), None),
+                (count(), everything(2)),
+                (put("z", "1"), is_put(5)),
+            ],
+        ),
+    ];
+    for (name, counts, story) in stories {
+        let last =
+            story.iter().filter_map(|(_, answer)| answer.as_ref()).map(|(revision, _)| *revision).max();
+        let told = |counted| {
+            let mut story = story.clone();
+            story.push((count(), is_counted(last.unwrap(), counted)));
+            judged(story)
         };
-        let operations = (1..).zip(done).map(operation).collect();
-        let generated = Generated { revision: 1, pairs: vec![], operations, streams: vec![], end: vec![] };
-        linearizable::check(&generated.histories()).verdict
-    };
-    for compared in ["a", "b"] {
-        assert_eq!(explained(compared), Verdict::Holds, "compared with {compared}");
+        for counted in counts {
+            assert_eq!(told(counted), Verdict::Holds, "{name}: {counted}");
+        }
+        for counted in [0, 9] {
+            assert!(matches!(told(counted), Verdict::Broken(_)), "{name}: {counted}");
+        }
     }
 }
 
@@ -439,40 +552,16 @@ fn what_an_unknown_transaction_did_hangs_on_unknown_writes() {
 /// seen or only counted, and nothing else.
 #[test]
 fn an_unanswered_lock_may_have_made_one_key() {
-    let judged = |name: &str, key: Option<&str>, counted: i64| {
-        let lock = Request::Lock(LockRequest::Lock { name: name.into(), lease: LeaseId(0) });
-        let seen = |key: &str| KeyValue {
-            key: key.into(),
-            value: "".into(),
-            create_revision: Revision(2),
-            mod_revision: Revision(2),
-            version: Version(1),
-            lease: LeaseId(0x7b),
-        };
-        let range = Range { keys: KeyRange::everything(), count_only: key.is_none(), ..Range::default() };
-        let read = Request::Range(range);
-        let kvs = key.map(seen).into_iter().collect();
-        let answer = Answer::Range(RangeAnswer { kvs, count: counted, more: false });
-        let header = Header { revision: Revision(1 + counted), ..Header::default() };
-        let operation = |number: u64, request, returned| Operation {
-            id: OperationId(number),
-            process: ProcessId(number),
-            member: "etcd0".into(),
-            call: Monotonic(100 * number),
-            request,
-            returned,
-            connection: None,
-        };
-        let response = Outcome::Ok(Response { header, answer });
-        let operations = vec![operation(1, lock, None), operation(2, read, Some((Monotonic(210), response)))];
-        let generated = Generated { revision: 1, pairs: vec![], operations, streams: vec![], end: vec![] };
-        linearizable::check(&generated.histories()).verdict
-    };
-    assert_eq!(judged("l", Some("l/7b"), 1), Verdict::Holds);
-    assert_eq!(judged("l", None, 1), Verdict::Holds);
-    for (key, counted) in [(Some("m/7b"), 1), (Some("l/x"), 1), (Some("l/07b"), 1), (None, 2)] {
-        assert!(matches!(judged("l", key, counted), Verdict::Broken(_)), "{key:?} {counted}");
+    let lock = || Request::Lock(LockRequest::Lock { name: "l".into(), lease: LeaseId(0) });
+    let sees =
+        |key: &str| judged(vec![(lock(), None), (read(key, false), is_seen(2, key, 2, LeaseId(0x7b)))]);
+    let counts = |counted: i64| judged(vec![(lock(), None), (count(), is_counted(1 + counted, counted))]);
+    assert_eq!(sees("l/7b"), Verdict::Holds);
+    assert_eq!(counts(1), Verdict::Holds);
+    for key in ["m/7b", "l/x", "l/07b"] {
+        assert!(matches!(sees(key), Verdict::Broken(_)), "{key}");
     }
+    assert!(matches!(counts(2), Verdict::Broken(_)));
 }
 
 /// A search that may do next to nothing calls nothing broken that holds.

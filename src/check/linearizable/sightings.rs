@@ -85,6 +85,7 @@ impl<'h> Sightings<'h> {
                         sightings.plain(key, request, answer, revision);
                         continue;
                     }
+                    sightings.count(request, revision);
                     sightings.whole(request, answer, revision, store);
                 }
             }
@@ -200,10 +201,18 @@ impl<'h> Sightings<'h> {
         }
     }
 
-    fn range(&mut self, range: &'h Range, answer: &'h RangeAnswer, at: Revision, store: &mut Store<'h>) {
-        if range.bounds.is_none() && !single(&range.keys) {
+    /// A range that is answered by itself tells how many keys there are.
+    fn count(&mut self, request: &'h Request, at: Revision) {
+        if let Request::Range(range) = request
+            && range.reads_at(at) == at
+            && range.bounds.is_none()
+            && !single(&range.keys)
+        {
             self.counts.entry(&range.keys).or_default().push(at);
         }
+    }
+
+    fn range(&mut self, range: &'h Range, answer: &'h RangeAnswer, at: Revision, store: &mut Store<'h>) {
         for kv in &answer.kvs {
             let key = store.id(&kv.key);
             self.saw(key, at, if range.keys_only { Seen::Key(kv) } else { Seen::Pair(kv) });
