@@ -100,6 +100,8 @@ fn alarms_are_raised_listed_and_disarmed() {
     at_each_version(|probe| {
         let json = probe.with(&["-o=json"]);
         assert_eq!(json.ok(&["alarm"]).answer()["alarms"], json!([]));
+        assert_eq!(cells(&probe.ok(&["alarm"]).out, "alarms"), ["none"]);
+        assert_eq!(cells(&probe.ok(&["lease", "list"]).out, "leases"), ["none"]);
         let id = json.ok(&["range", "k"]).answer()["header"]["member_id"].as_u64().unwrap();
         let id = format!("--id={id:x}");
         probe.ok(&["alarm", "raise", "nospace", &id]);

@@ -32,6 +32,10 @@ fn push_rows(message: &DynamicMessage, path: &str, encoding: Encoding, into: &mu
         let label =
             if path.is_empty() { field.name().to_owned() } else { format!("{path}.{}", field.name()) };
         match &value {
+            // Without a row, it would look as if nothing had been asked for.
+            Value::List(list) if list.is_empty() && is_with_id(&field) => {
+                into.push((label, "none".to_owned()));
+            }
             Value::List(list) => {
                 for (place, value) in list.iter().enumerate() {
                     push_value(value, &field, &label, Some(place), encoding, into);
@@ -72,6 +76,11 @@ fn push_value(
 fn with_id(message: &DynamicMessage) -> Option<&'static (&'static str, &'static str, &'static str)> {
     let descriptor = message.descriptor();
     WITH_ID.iter().find(|(name, _, _)| *name == descriptor.full_name())
+}
+
+fn is_with_id(field: &FieldDescriptor) -> bool {
+    let kind = field.kind();
+    kind.as_message().is_some_and(|message| WITH_ID.iter().any(|(name, _, _)| *name == message.full_name()))
 }
 
 /// All fields but the ID that have a value.
