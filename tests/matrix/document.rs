@@ -15,8 +15,9 @@ never reached; \"sometimes\" properties show that the others had something to ch
 
 This page is made of `tests/matrix/*.toml` by `MATRIX_WRITE=1 cargo test --test matrix document`. `cargo test --test matrix`
 runs every lie of the last section: the real commands against a real cluster, through a proxy that lies
-([proxy.md](proxy.md)). Through an honest proxy nothing fails; under a lie fails what the table says, and nothing else. A
-property that no lie breaks fails the tests.
+([proxy.md](proxy.md)), with `ETCD_ANTITHESIS_CLASSES=little-of-all`, by which each driver does a little of everything.
+Through an honest proxy nothing fails; under a lie fails what the table says, and nothing else. A property that no lie
+breaks fails the tests.
 ";
 
 const TAIL: &str = "

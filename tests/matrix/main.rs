@@ -58,12 +58,13 @@ fn each_lie_breaks_what_it_must_and_nothing_else() {
         scope.spawn(|| scenes.keys().max_by_key(|with| with.len()).map(&honest));
         at_once(&lies, |lie| {
             let first = timeline::run(&binary, &lie.with, &lie.rule);
-            row(&binary, &table, lie, first, honest(&lie.with))
+            let row = row(&binary, &table, lie, first, honest(&lie.with));
+            println!("{}", row.told);
+            row
         })
     });
     let mut wrong: String = scenes.keys().map(|with| of_honest(&table, &lies, with, honest(with))).collect();
     for (lie, row) in lies.iter().zip(rows) {
-        println!("{}", row.told);
         if let Some(why) = row.wrong {
             writeln!(wrong, "{}: {why}", lie.name).unwrap();
         }
