@@ -37,16 +37,13 @@ impl<'h> Search<'h, '_> {
         let mut since = Since { revision, range, done: HashSet::new(), blame };
         let mut gap = first;
         for revision in revision.0 + 1..=at.0 {
-            match self.timeline.writer(Revision(revision)) {
-                Some(seat) => {
-                    let operation = self.operations[seat.index as usize];
-                    let answer = operation.response().map(|response| &response.answer);
-                    self.count_hangs_on(&operation.request, answer, &mut since);
-                }
-                None => {
-                    self.count_hangs_on_filler(gap, &mut since);
-                    gap += 1;
-                }
+            if let Some(seat) = self.timeline.writer(Revision(revision)) {
+                let operation = self.operations[seat.index as usize];
+                let answer = operation.response().map(|response| &response.answer);
+                self.count_hangs_on(&operation.request, answer, &mut since);
+            } else {
+                self.count_hangs_on_filler(gap, &mut since);
+                gap += 1;
             }
         }
     }
