@@ -10,13 +10,15 @@ mod histories;
 use std::time::Instant;
 
 use etcd_antithesis::{
-    check::linearizable,
-    history::reader::Operation,
+    check::{self, case::Case, judgement::Guarantee, linearizable},
+    history::reader::{Message, Operation, Stream},
     operation::{
         Answer, Compact, Compare, DeleteRange, Failure, Header, KeyRange, KeyValue, Operator, Outcome, Put,
-        Range, RangeAnswer, Request, Response, Target, Txn, service::LockRequest,
+        Range, RangeAnswer, Request, Response, Target, Txn,
+        service::LockRequest,
+        stream::{CreateWatch, Event, News, Received, Sent, WatchNews},
     },
-    types::{LeaseId, Monotonic, OperationId, ProcessId, Revision, Version},
+    types::{LeaseId, Monotonic, OperationId, ProcessId, Revision, StreamId, Version},
     verdict::Verdict,
 };
 use histories::{Generated, Shape, generate, mutate::mutate, naive::Naive};
@@ -385,7 +387,7 @@ fn a_compaction_may_reach_what_nobody_saw() {
 
 /// What was done on a new store: one operation after another, each by a client of its own, as often as not without an
 /// answer; else at that revision.
-fn judged(done: Vec<(Request, Option<(i64, Answer)>)>) -> Verdict {
+fn story(done: Vec<(Request, Option<(i64, Answer)>)>) -> Generated {
     let operation = |(number, (request, answer)): (u64, (_, Option<(i64, Answer)>))| Operation {
         id: OperationId(number),
         process: ProcessId(number),
@@ -399,8 +401,11 @@ fn judged(done: Vec<(Request, Option<(i64, Answer)>)>) -> Verdict {
         connection: None,
     };
     let operations = (1..).zip(done).map(operation).collect();
-    let generated = Generated { revision: 1, pairs: vec![], operations, streams: vec![], end: vec![] };
-    linearizable::check(&generated.histories()).verdict
+    Generated { revision: 1, pairs: vec![], operations, streams: vec![], end: vec![] }
+}
+
+fn judged(done: Vec<(Request, Option<(i64, Answer)>)>) -> Verdict {
+    linearizable::check(&story(done).histories()).verdict
 }
 
 fn put(key: &str, value: &str) -> Request {
@@ -411,8 +416,8 @@ fn leased(key: &str) -> Request {
     Request::Put(Put { key: key.into(), lease: LeaseId(7), ..Put::default() })
 }
 
-fn is_put(revision: i64) -> Option<(i64, Answer)> {
-    Some((revision, Answer::Put { prev_kv: None }))
+fn is_put(revision: i64) -> (i64, Answer) {
+    (revision, Answer::Put { prev_kv: None })
 }
 
 fn read(key: &str, keys_only: bool) -> Request {
@@ -423,11 +428,11 @@ fn count() -> Request {
     Request::Range(Range { keys: KeyRange::everything(), count_only: true, ..Range::default() })
 }
 
-fn is_counted(revision: i64, count: i64) -> Option<(i64, Answer)> {
-    Some((revision, Answer::Range(RangeAnswer { kvs: vec![], count, more: false })))
+fn is_counted(revision: i64, count: i64) -> (i64, Answer) {
+    (revision, Answer::Range(RangeAnswer { kvs: vec![], count, more: false }))
 }
 
-fn is_seen(revision: i64, key: &str, written: i64, lease: LeaseId) -> Option<(i64, Answer)> {
+fn is_seen(revision: i64, key: &str, written: i64, lease: LeaseId) -> (i64, Answer) {
     let kv = KeyValue {
         key: key.into(),
         value: "".into(),
@@ -436,7 +441,7 @@ fn is_seen(revision: i64, key: &str, written: i64, lease: LeaseId) -> Option<(i6
         version: Version(1),
         lease,
     };
-    Some((revision, Answer::Range(RangeAnswer { kvs: vec![kv], count: 1, more: false })))
+    (revision, Answer::Range(RangeAnswer { kvs: vec![kv], count: 1, more: false }))
 }
 
 fn either(key: &str, value: &str, success: Request, failure: Request) -> Request {
@@ -453,11 +458,11 @@ fn what_an_unknown_transaction_did_hangs_on_unknown_writes() {
         let verdict = judged(vec![
             (put("j", "a"), None),
             (put("j", "b"), None),
-            (read("z", false), is_counted(2, 0)),
+            (read("z", false), Some(is_counted(2, 0))),
             (either("j", compared, put("k", "1"), put("m", "1")), None),
-            (put("z", "1"), is_put(4)),
-            (read("j", true), is_seen(4, "j", 2, LeaseId(0))),
-            (read("k", false), is_counted(4, 0)),
+            (put("z", "1"), Some(is_put(4))),
+            (read("j", true), Some(is_seen(4, "j", 2, LeaseId(0)))),
+            (read("k", false), Some(is_counted(4, 0))),
         ]);
         assert_eq!(verdict, Verdict::Holds, "compared with {compared}");
     }
@@ -467,84 +472,117 @@ fn what_an_unknown_transaction_did_hangs_on_unknown_writes() {
 /// writes of unknown fate explains holds, whichever is tried first.
 #[test]
 fn a_count_hangs_on_what_was_done_since_another() {
-    let everything = |count| is_counted(3, count);
+    let everything = |count| Some(is_counted(3, count));
     let range = KeyRange { key: "x0".into(), range_end: Some("x9".into()) };
     let delete = || Request::DeleteRange(DeleteRange { keys: range.clone(), prev_kv: false });
-    let stories: [(&str, [i64; 2], Vec<_>); 5] = [
+    let stories: [(&str, [i64; 2], bool, Vec<_>); 5] = [
         (
             "a put came upon what an earlier gap may have made",
             [2, 3],
+            false,
             vec![
-                (put("a", "1"), is_put(2)),
+                (put("a", "1"), Some(is_put(2))),
                 (put("x", "1"), None),
                 (put("y", "1"), None),
                 (count(), everything(2)),
-                (put("x", "2"), is_put(4)),
+                (put("x", "2"), Some(is_put(4))),
             ],
         ),
         (
             "a gap since then made or replaced a key",
             [3, 4],
+            false,
             vec![
-                (put("x", "1"), is_put(2)),
-                (put("a", "1"), is_put(3)),
+                (put("x", "1"), Some(is_put(2))),
+                (put("a", "1"), Some(is_put(3))),
                 (count(), everything(2)),
                 (put("x", "2"), None),
                 (put("y", "1"), None),
-                (put("z", "1"), is_put(5)),
+                (put("z", "1"), Some(is_put(5))),
             ],
         ),
         (
             "a transaction went one way or the other",
             [3, 4],
+            false,
             vec![
-                (put("m", "1"), is_put(2)),
+                (put("m", "1"), Some(is_put(2))),
                 (put("j", "a"), None),
                 (put("j", "b"), None),
                 (count(), everything(2)),
                 (either("j", "a", put("k", "1"), put("m", "2")), None),
-                (put("z", "1"), is_put(5)),
-                (read("j", true), is_seen(5, "j", 3, LeaseId(0))),
+                (put("z", "1"), Some(is_put(5))),
+                (read("j", true), Some(is_seen(5, "j", 3, LeaseId(0)))),
             ],
         ),
         (
             "a delete took one key or two",
             [1, 2],
+            true,
             vec![
-                (put("x1", "1"), is_put(2)),
+                (put("x1", "1"), Some(is_put(2))),
                 (put("x2", "1"), None),
                 (put("w", "1"), None),
                 (count(), everything(2)),
                 (delete(), None),
-                (put("z", "1"), is_put(5)),
+                (put("z", "1"), Some(is_put(5))),
             ],
         ),
         (
             "a lease took one key or two",
             [1, 2],
+            true,
             vec![
-                (leased("x1"), is_put(2)),
+                (leased("x1"), Some(is_put(2))),
                 (leased("x2"), None),
                 (put("w", "1"), None),
                 (count(), everything(2)),
-                (put("z", "1"), is_put(5)),
+                (put("z", "1"), Some(is_put(5))),
             ],
         ),
     ];
-    for (name, counts, story) in stories {
-        let last =
-            story.iter().filter_map(|(_, answer)| answer.as_ref()).map(|(revision, _)| *revision).max();
-        let told = |counted| {
-            let mut story = story.clone();
-            story.push((count(), is_counted(last.unwrap(), counted)));
-            judged(story)
+    for (name, counts, is_told, done) in stories {
+        let last = done.iter().filter_map(|(_, answer)| answer.as_ref()).map(|(revision, _)| *revision).max();
+        let verdicts = |counted| {
+            let mut done = done.clone();
+            done.push((count(), Some(is_counted(last.unwrap(), counted))));
+            let mut story = story(done);
+            story.streams.extend(is_told.then(|| tells_delete("x1", 4)));
+            let histories = story.histories();
+            let judged = check::all(&Case::new(&histories)).into_iter();
+            let asked = [Guarantee::Linearizable, Guarantee::WatchAgreement];
+            judged.filter(|it| asked.contains(&it.guarantee)).map(|it| it.verdict).collect::<Vec<_>>()
         };
         for counted in counts {
-            assert_eq!(told(counted), Verdict::Holds, "{name}: {counted}");
+            assert_eq!(verdicts(counted), [Verdict::Holds, Verdict::Holds], "{name}: {counted}");
         }
         for counted in [0, 9] {
-            assert!(matches!(told(counted), Verdict::Broken(_)), "{name}: {counted}");
+            assert!(matches!(verdicts(counted)[0], Verdict::Broken(_)), "{name}: {counted}");
         }
+    }
+}
+
+/// A watch of one key that was told of its delete, long after everything else.
+fn tells_delete(key: &str, revision: i64) -> Stream {
+    let watch = |news| {
+        let header = Header { revision: Revision(revision), ..Header::default() };
+        Message::Received(Received { header, news: News::Watch(news) })
+    };
+    let keys = KeyRange::single(key.into());
+    let create = CreateWatch { keys, start: Some(Revision(revision)), ..CreateWatch::default() };
+    let kv = KeyValue { key: key.into(), mod_revision: Revision(revision), ..KeyValue::default() };
+    let events = vec![Event { delete: true, kv, prev_kv: None }];
+    let messages = [
+        Message::Sent(Sent::Create(create)),
+        watch(WatchNews { created: true, ..WatchNews::default() }),
+        watch(WatchNews { events, ..WatchNews::default() }),
+    ];
+    Stream {
+        id: StreamId(1),
+        process: ProcessId(99),
+        member: "etcd0".into(),
+        messages: (9000..).map(Monotonic).zip(messages).collect(),
+        ended: None,
     }
 }
 
@@ -554,8 +592,9 @@ fn a_count_hangs_on_what_was_done_since_another() {
 fn an_unanswered_lock_may_have_made_one_key() {
     let lock = || Request::Lock(LockRequest::Lock { name: "l".into(), lease: LeaseId(0) });
     let sees =
-        |key: &str| judged(vec![(lock(), None), (read(key, false), is_seen(2, key, 2, LeaseId(0x7b)))]);
-    let counts = |counted: i64| judged(vec![(lock(), None), (count(), is_counted(1 + counted, counted))]);
+        |key: &str| judged(vec![(lock(), None), (read(key, false), Some(is_seen(2, key, 2, LeaseId(0x7b))))]);
+    let counts =
+        |counted: i64| judged(vec![(lock(), None), (count(), Some(is_counted(1 + counted, counted)))]);
     assert_eq!(sees("l/7b"), Verdict::Holds);
     assert_eq!(counts(1), Verdict::Holds);
     for key in ["m/7b", "l/x", "l/07b"] {

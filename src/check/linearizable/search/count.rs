@@ -72,13 +72,12 @@ impl<'h> Search<'h, '_> {
                     self.count_hangs_on(part, Some(answer), since);
                 }
             }
+            // Which way it went is asked when it is taken back.
             (Request::Txn(txn), _) => {
-                for compare in &txn.compare {
-                    self.blame_keys(&compare.keys, since.revision, since.blame);
-                }
-                for part in txn.success.iter().chain(&txn.failure) {
-                    self.count_hangs_on(part, None, since);
-                }
+                txn.success
+                    .iter()
+                    .chain(&txn.failure)
+                    .for_each(|part| self.count_hangs_on(part, None, since));
             }
             _ => {}
         }

@@ -101,7 +101,7 @@ fn sights<'h>(
     let mut put: HashSet<&[u8]> = HashSet::new();
     let mut see = |kv: &'h KeyValue, by: Revision| {
         let Some(lease) = owning_lease(name, &kv.key) else { return };
-        if taken.contains(&kv.key) || ownership_key(name, lease) != kv.key {
+        if taken.contains(&kv.key) {
             return;
         }
         let value = (kv.version == Version(1)).then_some(&kv.value);
