@@ -155,7 +155,7 @@ impl<'h> Search<'h, '_> {
                 }
             }
             Cause::Keys(keys) => self.blame_keys(keys, at, &mut blame),
-            Cause::Count(keys) => self.blame_count(keys, at, &mut blame),
+            Cause::Count(keys) => self.effort.steps += self.blame_count(keys, at, &mut blame),
             Cause::Compares(txn) => self.blame_compares(txn, at, &mut blame),
         }
         blame

@@ -17,6 +17,11 @@ use crate::{
     types::{Blob, Revision},
 };
 
+/// If there was no other count for longer, what has happened since is not told apart.
+const REVISIONS_AT_MOST: u64 = 1024;
+/// To look at so many revisions takes as long as a step of the search.
+const REVISIONS_A_STEP: u64 = 16;
+
 /// What is known of a count since it was right.
 struct Since<'b> {
     /// When it was.
@@ -29,11 +34,17 @@ struct Since<'b> {
 }
 
 impl<'h> Search<'h, '_> {
-    /// Blames the gaps that can have made another count at a revision.
-    pub(super) fn blame_count(&self, range: &KeyRange, at: Revision, blame: &mut Blame) {
+    /// Blames the gaps that can have made another count at a revision. How many steps that was.
+    pub(super) fn blame_count(&self, range: &KeyRange, at: Revision, blame: &mut Blame) -> u64 {
         let revision = self.sightings.counted(range, at).unwrap_or(self.timeline.base);
-        let (first, end) = (self.number_of(Revision(revision.0 + 1)), self.number_of(Revision(at.0 + 1)));
-        blame.anything(first..end.min(self.frames.len()));
+        let first = self.number_of(Revision(revision.0 + 1));
+        let end = self.number_of(Revision(at.0 + 1)).min(self.frames.len());
+        let revisions = (at.0 - revision.0).unsigned_abs();
+        if revisions > REVISIONS_AT_MOST {
+            blame.anything(0..end);
+            return 1;
+        }
+        blame.anything(first..end);
         let mut since = Since { revision, range, done: HashSet::new(), blame };
         let mut gap = first;
         for revision in revision.0 + 1..=at.0 {
@@ -46,6 +57,7 @@ impl<'h> Search<'h, '_> {
                 gap += 1;
             }
         }
+        revisions / REVISIONS_A_STEP
     }
 
     fn count_hangs_on_filler(&self, gap: usize, since: &mut Since<'_>) {
