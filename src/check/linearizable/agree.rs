@@ -214,6 +214,27 @@ mod tests {
         assert!(!told(put(true), None) && !told(put(false), Some(pair())));
     }
 
+    /// Pairs come in the order that was asked for; among equals in any.
+    #[test]
+    fn a_sorted_range_is_in_order() {
+        let named = |key: &str, revision| KeyValue {
+            key: key.into(),
+            create_revision: Revision(revision),
+            mod_revision: Revision(revision),
+            ..pair()
+        };
+        let kvs = vec![named("k", 3), named("l", 2)];
+        let store = Store::at(Revision(3), &kvs);
+        let holds = |order_by, kvs: Vec<KeyValue>| {
+            let keys = KeyRange::everything();
+            let range = Range { keys, order: Order::Ascending, order_by, ..Range::default() };
+            read(&store, &range, &RangeAnswer { kvs, count: 2, more: false }).is_ok()
+        };
+        let back: Vec<_> = kvs.iter().rev().cloned().collect();
+        assert!(holds(OrderBy::ModRevision, back.clone()) && !holds(OrderBy::ModRevision, kvs.clone()));
+        assert!(holds(OrderBy::Version, back) && holds(OrderBy::Version, kvs.clone()));
+    }
+
     fn pair() -> KeyValue {
         KeyValue {
             key: "k".into(),
