@@ -11,7 +11,8 @@
 //!   whole stream says something only of watches that the member must have looked at (`view.rs`);
 //! - a message of several revisions may be cut into fragments within a revision or between two, so only the next
 //!   message shows that the last revision was whole;
-//! - pairs from before events are read when the events are sent, so a compaction may have taken them;
+//! - pairs from before events are read when the events are sent, so a compaction may have taken them; and a member that
+//!   was asked to end a watch forgets first that they were wanted, and then lets out what is still to be sent;
 //! - what a compaction ends has no revision in its header.
 
 mod agreement;

@@ -18,7 +18,7 @@ struct Watch<'h> {
     create: &'h CreateWatch,
     created: Option<i64>,
     ended: Option<&'h WatchNews>,
-    end_asked: bool,
+    end_asked: Option<usize>,
     news: Vec<Item<'h>>,
     /// The stream's greatest revision and compaction when it was asked for.
     floor: i64,
@@ -103,7 +103,7 @@ fn read<'h>(messages: &[(u64, &'h Message)], watches: &mut Vec<Watch<'h>>) -> bo
                     create,
                     created: None,
                     ended: None,
-                    end_asked: false,
+                    end_asked: None,
                     news: vec![],
                     floor,
                     compacted,
@@ -112,8 +112,10 @@ fn read<'h>(messages: &[(u64, &'h Message)], watches: &mut Vec<Watch<'h>>) -> bo
                 continue;
             }
             Message::Sent(Sent::Cancel { watch }) => {
-                if let Some(watch) = ids.get(watch).map(|number| &mut watches[*number]) {
-                    watch.end_asked |= watch.ended.is_none();
+                if let Some(watch) = ids.get(watch).map(|number| &mut watches[*number])
+                    && watch.ended.is_none()
+                {
+                    watch.end_asked.get_or_insert(position);
                 }
                 continue;
             }
@@ -358,11 +360,14 @@ impl<'h> All<'h> {
     fn is_told_wrong_pairs(&self) -> bool {
         self.changes.iter().any(|change| {
             let Some((number, told)) = change.told else { return false };
-            let create = self.watches[number].create;
+            let Watch { create, end_asked, .. } = self.watches[number];
             let event = told.event;
             let had_pair = event.delete || event.kv.create_revision != event.kv.mod_revision;
             match &event.prev_kv {
-                None => create.prev_kv && had_pair && !self.may_be_compacted(change.revision, told.item.time),
+                None => {
+                    let is_wanted = create.prev_kv && end_asked.is_none_or(|end| told.item.position < end);
+                    is_wanted && had_pair && !self.may_be_compacted(change.revision, told.item.time)
+                }
                 Some(before) => !create.prev_kv || !had_pair || !self.may_be_before(before, event),
             }
         })
@@ -420,7 +425,7 @@ impl<'h> All<'h> {
     fn is_reason(watch: &Watch<'_>, news: &WatchNews) -> bool {
         let Revision(compacted) = news.compact_revision;
         if compacted == 0 {
-            return (watch.end_asked && !news.created) || !news.cancel_reason.is_empty();
+            return (watch.end_asked.is_some() && !news.created) || !news.cancel_reason.is_empty();
         }
         let told = watch.told().iter().map(|told| told.revision() + 1).max();
         let needed = watch.start().max(told).unwrap_or(0);

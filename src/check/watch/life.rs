@@ -28,7 +28,7 @@ pub(super) fn right<'h>(view: &View<'h>) -> Option<Finding<'h>> {
 
 fn wrong_end(watch: &Watch<'_>, news: &WatchNews) -> Option<&'static str> {
     if news.compact_revision.0 == 0 {
-        let has_reason = (watch.end_asked && !news.created) || !news.cancel_reason.is_empty();
+        let has_reason = (watch.end_asked.is_some() && !news.created) || !news.cancel_reason.is_empty();
         return (!has_reason).then_some("a watch was cancelled though nobody asked for it, for no reason");
     }
     let told = watch.events.iter().map(Told::revision).max().map(|last| Revision(last.0 + 1));

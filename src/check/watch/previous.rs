@@ -1,5 +1,6 @@
 //! Whether the pairs that come with events are those from before them. In go watches and what is known to have
-//! happened, out comes what breaks that. A missing pair is allowed where it may have been compacted.
+//! happened, out comes what breaks that. A missing pair is allowed where it may have been compacted, and once the end of the watch was asked
+//! for.
 
 use super::{
     Finding,
@@ -25,7 +26,9 @@ pub(super) fn right<'h>(view: &View<'h>, log: &Log<'h>) -> Option<Finding<'h>> {
             let told = watch.events[number as usize];
             let earlier = before.and_then(|before| before.event(view)).map(|(event, _)| event);
             let wrong = wrong(watch, told.event, before, earlier).or_else(|| {
-                let lacks = watch.create.prev_kv && told.event.prev_kv.is_none() && follows(told.event);
+                let is_wanted =
+                    watch.create.prev_kv && watch.end_asked.is_none_or(|asked| told.position < asked);
+                let lacks = is_wanted && told.event.prev_kv.is_none() && follows(told.event);
                 let is_lost = compactions.may_have_reached(told.revision(), watch.time(told.position));
                 (lacks && !is_lost).then_some("an event lacks the pair before it, which was asked for")
             });

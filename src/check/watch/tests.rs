@@ -399,6 +399,15 @@ fn wrong_pairs_from_before_are_found() {
     breaks(Guarantee::WatchPrevious, "not asked for", changed(|messages| asked(messages).prev_kv = false));
     let compacted = writes().into_iter().chain([compaction(5, 5)]).collect();
     holds_with(compacted, with(4, None));
+    let unwanted = |index: usize| {
+        changed(|messages| {
+            news(&mut messages[4]).events.last_mut().unwrap().prev_kv = None;
+            let time = messages[index].0;
+            messages.insert(index, (time, Message::Sent(Sent::Cancel { watch: WatchId(0) })));
+        })
+    };
+    holds(unwanted(4));
+    breaks(Guarantee::WatchPrevious, "lacks the pair", unwanted(5));
     let less = writes().into_iter().chain([compaction(4, 5)]).collect();
     breaks_with(Guarantee::WatchPrevious, "lacks the pair", less, with(4, None));
 }

@@ -33,8 +33,8 @@ pub(super) struct Watch<'h> {
     pub created: Option<(u32, Revision)>,
     /// The position of the message that it is over.
     pub ended: Option<u32>,
-    /// Whether the client had asked for that.
-    pub end_asked: bool,
+    /// The position of the client's wish for that, if there was one before it was over.
+    pub end_asked: Option<u32>,
     /// The events in the order in which they came.
     pub events: Vec<Told<'h>>,
     /// The progress notifications in that order.
@@ -182,8 +182,10 @@ impl<'v, 'h> Reading<'v, 'h> {
             match message {
                 Message::Sent(Sent::Create(create)) => self.ask(position, create),
                 Message::Sent(Sent::Cancel { watch }) => {
-                    if let Some(watch) = self.known.get(watch) {
-                        self.view.watches[*watch].end_asked |= self.view.watches[*watch].ended.is_none();
+                    if let Some(watch) = self.known.get(watch).map(|index| &mut self.view.watches[*index])
+                        && watch.ended.is_none()
+                    {
+                        watch.end_asked.get_or_insert(position);
                     }
                 }
                 Message::Sent(Sent::Progress {}) => self.progress.requests += 1,
@@ -209,7 +211,7 @@ impl<'v, 'h> Reading<'v, 'h> {
             compacted: self.compacted,
             created: None,
             ended: None,
-            end_asked: false,
+            end_asked: None,
             events: vec![],
             progress: vec![],
         });
