@@ -5,6 +5,7 @@
 mod common;
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -14,17 +15,25 @@ use std::{
 use common::{HEALTHY_LIMIT, settings};
 use etcd_antithesis::{
     client::{CallError, Client, channel::Channel},
+    history::reader::{self, Message},
     lab::{
         cluster::Ended,
         etcd_binary::EtcdBinary,
-        fault::action::{Ability, Action, Effect, Rule, Traffic},
+        fault::{
+            action::{Ability, Action, Effect, Rule, Traffic},
+            journal::Journal,
+        },
         local::{LocalCluster, Programs},
         template::{Role, TestCommand},
         workspace::{TimelineFolder, Workspace},
     },
-    operation::{Put, Request},
+    operation::{
+        Compact, Put, Request,
+        stream::{News, Received},
+    },
     proto::etcdserverpb::{self as pb, cluster_client::ClusterClient},
     settings::Settings,
+    types::Revision,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -270,6 +279,39 @@ async fn members_are_ended_started_and_frozen_and_every_end_is_told_once() {
     system.cluster.down(&system.folder).unwrap();
     assert!(!pids.iter().any(|pid| Path::new("/proc").join(pid.to_string()).exists()));
     assert_eq!(namespaces_of(&network), Vec::<String>::new());
+}
+
+/// What the lab compacts it has read before, also where others have compacted already; it is all in a history.
+#[tokio::test]
+async fn what_the_lab_compacts_is_read_before() {
+    let mut system = System::new().await;
+    let (client, within) = (system.client("etcd0"), Duration::from_secs(10));
+    let journal = Journal::new(system.folder.path().join("history"));
+    let mut compacted = Revision(0);
+    for _ in 0..2 {
+        for _ in 0..3 {
+            system.put().await.unwrap();
+        }
+        let head = Revision(client.status().await.unwrap().message.header.unwrap().revision);
+        journal.read_log(&client, head, within).await.unwrap();
+        let compact = Request::Compact(Compact { revision: head, physical: true });
+        journal.perform(&client, &compact).await.unwrap();
+        compacted = head;
+    }
+    let histories = reader::read_folder(&system.folder.path().join("history")).unwrap();
+    let told: BTreeSet<i64> = histories
+        .iter()
+        .flat_map(|history| &history.streams)
+        .flat_map(|stream| &stream.messages)
+        .filter_map(|(_, message)| match message {
+            Message::Received(Received { news: News::Watch(news), .. }) => Some(&news.events),
+            _ => None,
+        })
+        .flatten()
+        .map(|event| event.kv.mod_revision.0)
+        .collect();
+    assert_eq!(told, (2..=compacted.0).collect());
+    system.cluster.down(&system.folder).unwrap();
 }
 
 fn is_end(end: &Ended, service: &str, by_fault: bool) -> bool {

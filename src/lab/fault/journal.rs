@@ -16,7 +16,10 @@ use crate::{
         KeyRange, Outcome, Request,
         stream::{CreateWatch, News, Received, Sent},
     },
-    recorder::{Recorder, stream::Next},
+    recorder::{
+        Recorder,
+        stream::{Next, RecordedStream},
+    },
     traffic::watches::place::Place,
     types::{ProcessId, Revision},
 };
@@ -68,24 +71,7 @@ impl Journal {
                 CreateWatch { keys: KeyRange::everything(), fragment: true, ..CreateWatch::default() };
             let create = Sent::Create(CreateWatch { start: place.next(), ..everything });
             let mut stream = self.recorder()?.open_stream(self.process(), client, &create).map_err(words)?;
-            loop {
-                match stream.next(NEXT_WITHIN).await.map_err(words)? {
-                    Next::Message(Received { header, news: News::Watch(news) }) => {
-                        place.advance(header.revision, &news);
-                        if news.canceled && news.compact_revision == Revision(0) {
-                            return Err(news.cancel_reason);
-                        }
-                        if news.canceled {
-                            place = Place::at(Some(Revision(news.compact_revision.0 + 1)));
-                        }
-                        if news.canceled || place.next() > Some(upto) {
-                            break;
-                        }
-                    }
-                    Next::Message(_) | Next::Silence => stream.send(&Sent::Progress {}).map_err(words)?,
-                    Next::End(failure) => return Err(failure.message),
-                }
-            }
+            place = told(&mut stream, place, upto).await?;
             stream.close().map_err(words)?;
         }
         Ok(())
@@ -102,6 +88,26 @@ impl Journal {
         let recorder = Recorder::create(&self.folder, COMMAND).map_err(|error| error.to_string())?;
         Ok(self.recorder.get_or_init(|| Arc::new(recorder)))
     }
+}
+
+/// Where a watch is when it has told everything up to a revision, or what lies before a later one is no longer there.
+async fn told(stream: &mut RecordedStream, mut place: Place, upto: Revision) -> Result<Place, String> {
+    let words = |error: HistoryError| error.to_string();
+    while place.next() <= Some(upto) {
+        match stream.next(NEXT_WITHIN).await.map_err(words)? {
+            Next::Message(Received { news: News::Watch(news), .. }) if news.canceled => {
+                let Revision(compacted) = news.compact_revision;
+                let goes_on = Place::at(Some(Revision(compacted + 1)));
+                return if compacted > 0 { Ok(goes_on) } else { Err(news.cancel_reason) };
+            }
+            Next::Message(Received { header, news: News::Watch(news) }) => {
+                place.advance(header.revision, &news);
+            }
+            Next::Message(_) | Next::Silence => stream.send(&Sent::Progress {}).map_err(words)?,
+            Next::End(failure) => return Err(failure.message),
+        }
+    }
+    Ok(place)
 }
 
 #[cfg(test)]
