@@ -5,7 +5,8 @@
 //!
 //! An "always" property fails where it was false; a "sometimes" property where it was never true under a lie, though it
 //! was through the honest proxy with the same commands. What a timeline does depends on draws, so both are asked of a
-//! few timelines together, of as many as it takes. `MATRIX=words` takes the lies with these words in their names.
+//! few timelines together, of as many as it takes; and a lie's row is wrong if it is wrong twice, since what chance
+//! brings about beside a lie is not what the lie does. `MATRIX=words` takes the lies with these words in their names.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 #[path = "../common/mod.rs"]
