@@ -13,8 +13,8 @@ use etcd_antithesis::{
     check::{self, case::Case, judgement::Guarantee, linearizable},
     history::reader::{Message, Operation, Stream},
     operation::{
-        Answer, Compact, Compare, DeleteRange, Failure, Header, KeyRange, KeyValue, Operator, Outcome, Put,
-        Range, RangeAnswer, Request, Response, Target, Txn,
+        Answer, Compact, Compare, DeleteRange, Failure, Header, KeyRange, KeyValue, Operator, Order, OrderBy,
+        Outcome, Put, Range, RangeAnswer, Request, Response, Target, Txn,
         service::LockRequest,
         stream::{CreateWatch, Event, News, Received, Sent, WatchNews},
     },
@@ -465,6 +465,41 @@ fn what_an_unknown_transaction_did_hangs_on_unknown_writes() {
             (read("k", false), Some(is_counted(4, 0))),
         ]);
         assert_eq!(verdict, Verdict::Holds, "compared with {compared}");
+    }
+}
+
+/// Of two puts of unknown fate any is as good as the other where nobody reads the value, unless the value is kept by a
+/// later put or decides what comes first.
+#[test]
+fn values_matter_where_they_are_kept_or_sorted_by() {
+    let by_value = Request::Range(Range {
+        keys: KeyRange::everything(),
+        limit: 1,
+        keys_only: true,
+        order: Order::Ascending,
+        order_by: OrderBy::Value,
+        ..Range::default()
+    });
+    let keep = Request::Put(Put { key: "x".into(), ignore_value: true, ..Put::default() });
+    let (_, first) = is_seen(3, "x", 3, LeaseId(0));
+    let Answer::Range(first) = first else { panic!("{first:?}") };
+    let first = Answer::Range(RangeAnswer { count: 2, more: true, ..first });
+    let kept = |value: &str| {
+        let (_, answer) = is_seen(4, "x", 3, LeaseId(0));
+        let Answer::Range(mut answer) = answer else { panic!("{answer:?}") };
+        let kv = &mut answer.kvs[0];
+        (kv.value, kv.mod_revision, kv.version) = (value.into(), Revision(4), Version(2));
+        Some((4, Answer::Range(answer)))
+    };
+    for (one, other) in [("a", "z"), ("z", "a")] {
+        let puts = || vec![(put("y", "m"), Some(is_put(2))), (put("x", one), None), (put("x", other), None)];
+        let sorted = [(by_value.clone(), Some((3, first.clone())))];
+        assert_eq!(judged(puts().into_iter().chain(sorted).collect()), Verdict::Holds, "{one} {other}");
+        let keeps = [(keep.clone(), Some(is_put(4))), (read("x", false), kept(one))];
+        assert_eq!(judged(puts().into_iter().chain(keeps).collect()), Verdict::Holds, "{one} {other}");
+        let keeps = [(keep.clone(), Some(is_put(4))), (read("x", false), kept("other"))];
+        let verdict = judged(puts().into_iter().chain(keeps).collect());
+        assert!(matches!(verdict, Verdict::Broken(_)), "{verdict:?}");
     }
 }
 
