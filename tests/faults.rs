@@ -8,6 +8,7 @@ mod place;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::symlink,
 };
 
 use etcd_antithesis::lab::{
@@ -81,6 +82,42 @@ fn requests_of_an_operator_and_a_replaced_member_leave_a_cluster_that_works() {
     let started = place.events("fault_started");
     assert!(started.len() >= 3, "{started:?}");
     assert_eq!(ids(&started), ids(&place.events("fault_healed")));
+}
+
+#[test]
+fn faults_that_follow_a_request_leave_a_cluster_that_works() {
+    let kinds = ["kill-at-compaction", "kill-in-defragmentation", "kill-after-write", "fall-behind"];
+    let place = place("sleep 0.2", &kinds);
+    run(&place, "12s");
+    let started = place.events("fault_started");
+    assert!(started.len() >= 4, "{started:?}");
+    assert_eq!(ids(&started), ids(&place.events("fault_healed")));
+    assert!(place.events("fault_skipped").is_empty(), "{:?}", place.events("fault_skipped"));
+}
+
+/// Without `ip` there are no network namespaces, and so no filters.
+#[test]
+fn a_member_is_frozen_to_fall_behind_where_packets_cannot_be_filtered() {
+    let place = place("sleep 0.2", &["fall-behind"]);
+    let programs = place.path("programs");
+    fs::create_dir(&programs).unwrap();
+    for folder in std::env::split_paths(&std::env::var_os("PATH").unwrap()) {
+        for file in fs::read_dir(folder).into_iter().flatten().map(Result::unwrap) {
+            if file.file_name() != "ip" {
+                // Where two have the same name, the first is meant.
+                let _ = symlink(file.path(), programs.join(file.file_name()));
+            }
+        }
+    }
+    let arguments = ["--faults", "faults.toml", "--timelines", "1", "--duration", "6s"];
+    let output = place.lab(&arguments).env("PATH", &programs).output().unwrap();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let started = place.events("fault_started");
+    assert!(!started.is_empty(), "{said}");
+    assert_eq!(ids(&started), ids(&place.events("fault_healed")));
+    assert!(place.events("fault_skipped").is_empty(), "{:?}", place.events("fault_skipped"));
+    assert_eq!(place.left_behind(), Vec::<String>::new());
 }
 
 #[test]

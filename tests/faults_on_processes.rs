@@ -293,7 +293,7 @@ async fn what_the_lab_compacts_is_read_before() {
             system.put().await.unwrap();
         }
         let head = Revision(client.status().await.unwrap().message.header.unwrap().revision);
-        journal.read_log(&client, head, within).await.unwrap();
+        journal.read_log(&client, (Revision(1), head), within).await.unwrap();
         let compact = Request::Compact(Compact { revision: head, physical: true });
         journal.perform(&client, &compact).await.unwrap();
         compacted = head;

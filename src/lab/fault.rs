@@ -2,8 +2,11 @@
 //! undone. A plan drawn from a seed goes in, actions on a cluster come out; verdicts are made elsewhere.
 
 pub mod action;
+pub mod compaction;
 pub mod conductor;
+pub mod coupled;
 pub mod disk;
+pub mod flood;
 pub mod journal;
 pub mod kind;
 pub mod list;

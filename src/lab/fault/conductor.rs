@@ -268,6 +268,8 @@ impl<'a> Conductor<'a> {
             Ok(None) => return Ok(()),
             Err(reason) => return self.skip(fault.kind, &[], &reason.to_string()),
         };
+        let duration = if struck.keeps_quorum { fault.duration } else { fault.without_quorum() };
+        let fault = &PlannedFault { duration, ..fault.clone() };
         let id = self.last_id.get() + 1;
         self.last_id.set(id);
         self.board.active.borrow_mut().insert(id, Active { kind: fault.kind, struck: struck.clone() });

@@ -3,9 +3,12 @@
 //! as long as there is nothing to record.
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::OnceCell,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,7 +16,7 @@ use crate::{
     client::Client,
     history::HistoryError,
     operation::{
-        KeyRange, Outcome, Request,
+        KeyRange, Outcome, Put, Request, Response,
         stream::{CreateWatch, News, Received, Sent},
     },
     recorder::{
@@ -21,7 +24,7 @@ use crate::{
         stream::{Next, RecordedStream},
     },
     traffic::watches::place::Place,
-    types::{ProcessId, Revision},
+    types::{Blob, ProcessId, Revision},
 };
 
 /// Who recorded the file.
@@ -36,49 +39,94 @@ const NEXT_WITHIN: Duration = Duration::from_millis(200);
 pub struct Journal {
     folder: PathBuf,
     recorder: OnceCell<Arc<Recorder>>,
-    next_process: Cell<u64>,
+    next_process: Arc<AtomicU64>,
+}
+
+/// Asks members in the name of a journal. Clones may ask side by side, also from other tasks.
+#[derive(Clone)]
+pub struct Asker {
+    recorder: Arc<Recorder>,
+    next_process: Arc<AtomicU64>,
+}
+
+/// What of its log a member has told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// The first revision that was told; what lies before was compacted, or not asked for.
+    pub from: Revision,
+    /// How many changes of keys there were.
+    pub changes: usize,
+}
+
+impl Asker {
+    /// Asks a member, as a process of its own, which the request may depend on.
+    pub async fn ask(
+        &self,
+        client: &Client,
+        request: impl FnOnce(ProcessId) -> Request,
+    ) -> Result<Response, String> {
+        let process = ProcessId(self.next_process.fetch_add(1, Ordering::Relaxed));
+        let asked = self.recorder.perform(process, client, &request(process)).await;
+        match asked.map_err(|error| error.to_string())?.0 {
+            Outcome::Ok(response) => Ok(response),
+            Outcome::DidNotHappen(failure) | Outcome::Unknown(failure) => Err(failure.message),
+        }
+    }
+
+    /// Writes a value that no other write has; the write's revision comes out.
+    pub async fn put(&self, client: &Client, key: Blob) -> Result<Revision, String> {
+        // As the values of commands begin, whose processes are others.
+        let put =
+            |process| Request::Put(Put { key, value: format!("{process}/1/").into(), ..Put::default() });
+        Ok(self.ask(client, put).await?.header.revision)
+    }
 }
 
 impl Journal {
     /// For a history folder.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, recorder: OnceCell::new(), next_process: Cell::new(FIRST_PROCESS) }
+        Self { folder, recorder: OnceCell::new(), next_process: Arc::new(AtomicU64::new(FIRST_PROCESS)) }
+    }
+
+    /// For requests whose answers matter, and for many at once.
+    pub fn asker(&self) -> Result<Asker, String> {
+        Ok(Asker { recorder: Arc::clone(self.recorder()?), next_process: Arc::clone(&self.next_process) })
     }
 
     /// Asks a member, as a process of its own.
-    pub async fn perform(&self, client: &Client, request: &Request) -> Result<(), String> {
-        let recorder = self.recorder()?;
-        let (outcome, _) =
-            recorder.perform(self.process(), client, request).await.map_err(|error| error.to_string())?;
-        match outcome {
-            Outcome::Ok(_) => Ok(()),
-            Outcome::DidNotHappen(failure) | Outcome::Unknown(failure) => Err(failure.message),
-        }
+    pub async fn perform(&self, client: &Client, request: &Request) -> Result<Response, String> {
+        self.asker()?.ask(client, |_| request.clone()).await
     }
 
-    /// Has a member tell all changes up to a revision, as far as it still has them, since they tell what writes of
-    /// unknown outcome did.
-    pub async fn read_log(&self, client: &Client, upto: Revision, within: Duration) -> Result<(), String> {
+    /// Has a member tell all changes from a revision up to another, as far as it still has them, since they tell what
+    /// writes of unknown outcome did.
+    pub async fn read_log(
+        &self,
+        client: &Client,
+        (from, upto): (Revision, Revision),
+        within: Duration,
+    ) -> Result<Told, String> {
         let late = |_| format!("its log up to revision {upto} did not come within {within:?}");
-        tokio::time::timeout(within, self.follow_to(client, upto)).await.map_err(late)?
+        tokio::time::timeout(within, self.follow(client, from, upto)).await.map_err(late)?
     }
 
-    async fn follow_to(&self, client: &Client, upto: Revision) -> Result<(), String> {
+    async fn follow(&self, client: &Client, from: Revision, upto: Revision) -> Result<Told, String> {
         let words = |error: HistoryError| error.to_string();
-        let mut place = Place::at(Some(Revision(1)));
+        let mut told = Told { from, changes: 0 };
+        let mut place = Place::at(Some(from));
         while place.next() <= Some(upto) {
             let everything =
                 CreateWatch { keys: KeyRange::everything(), fragment: true, ..CreateWatch::default() };
             let create = Sent::Create(CreateWatch { start: place.next(), ..everything });
             let mut stream = self.recorder()?.open_stream(self.process(), client, &create).map_err(words)?;
-            place = told(&mut stream, place, upto).await?;
+            place = listen(&mut stream, place, upto, &mut told).await?;
             stream.close().map_err(words)?;
         }
-        Ok(())
+        Ok(told)
     }
 
     fn process(&self) -> ProcessId {
-        ProcessId(self.next_process.replace(self.next_process.get() + 1))
+        ProcessId(self.next_process.fetch_add(1, Ordering::Relaxed))
     }
 
     fn recorder(&self) -> Result<&Arc<Recorder>, String> {
@@ -91,16 +139,25 @@ impl Journal {
 }
 
 /// Where a watch is when it has told everything up to a revision, or what lies before a later one is no longer there.
-async fn told(stream: &mut RecordedStream, mut place: Place, upto: Revision) -> Result<Place, String> {
+async fn listen(
+    stream: &mut RecordedStream,
+    mut place: Place,
+    upto: Revision,
+    told: &mut Told,
+) -> Result<Place, String> {
     let words = |error: HistoryError| error.to_string();
     while place.next() <= Some(upto) {
         match stream.next(NEXT_WITHIN).await.map_err(words)? {
             Next::Message(Received { news: News::Watch(news), .. }) if news.canceled => {
                 let Revision(compacted) = news.compact_revision;
-                let goes_on = Place::at(Some(Revision(compacted + 1)));
-                return if compacted > 0 { Ok(goes_on) } else { Err(news.cancel_reason) };
+                if compacted == 0 {
+                    return Err(news.cancel_reason);
+                }
+                *told = Told { from: Revision(compacted + 1), changes: 0 };
+                return Ok(Place::at(Some(told.from)));
             }
             Next::Message(Received { header, news: News::Watch(news) }) => {
+                told.changes += news.events.len();
                 place.advance(header.revision, &news);
             }
             Next::Message(_) | Next::Silence => stream.send(&Sent::Progress {}).map_err(words)?,

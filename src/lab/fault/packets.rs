@@ -43,6 +43,8 @@ pub fn rules(fault: &PlannedFault, on: &[Node], topology: &Topology) -> Rules {
     let mut rules = Rules::new();
     match fault.kind {
         Kind::IsolatePeers => rules = each_from(members, Traffic::Peers, Effect::Drop),
+        // What was only lost would be sent again from buffers, and many writes would not be missed.
+        Kind::FallBehind => rules = each_from(members, Traffic::Peers, Effect::Reset),
         Kind::Isolate => rules = each_from(&everybody, Traffic::All, Effect::Drop),
         Kind::PacketLoss => rules = each_from(&everybody, Traffic::All, Effect::Lose(loss(fault))),
         Kind::Reset => rules = each_from(&everybody, Traffic::All, Effect::Reset),
@@ -105,6 +107,7 @@ mod tests {
         for (kind, strength, on, expected) in [
             (Kind::IsolatePeers, 0.0, &["a"][..], "ab ac ba ca"),
             (Kind::IsolatePeers, 0.0, &["a", "b", "c"], "ab ac ba bc ca cb"),
+            (Kind::FallBehind, 0.0, &["a"], "ab ac ba ca"),
             (Kind::Isolate, 0.0, &["a"], "ab ac ax ay ba ca xa ya"),
             (Kind::OneWay, 0.0, &["a"], "ba ca"),
             (Kind::OneWay, 0.9, &["a"], "ab ac"),

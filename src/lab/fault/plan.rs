@@ -44,6 +44,11 @@ impl PlannedFault {
     pub fn may_break_quorum(&self) -> bool {
         self.kind.takes_members_out() && matches!(self.target, Target::Majority | Target::AllMembers)
     }
+
+    /// How long it lasts if it leaves the cluster without a quorum.
+    pub fn without_quorum(&self) -> Duration {
+        self.duration.min(LONGEST_WITHOUT_QUORUM)
+    }
 }
 
 /// The stream; it ends at once if the profile has no kinds.
@@ -74,7 +79,7 @@ impl Iterator for Plan {
         let mut fault =
             PlannedFault { gap, kind, target, duration: drawn, strength: rng.r#gen(), pick: rng.r#gen() };
         if fault.may_break_quorum() {
-            fault.duration = fault.duration.min(LONGEST_WITHOUT_QUORUM);
+            fault.duration = fault.without_quorum();
         }
         Some(fault)
     }
@@ -100,9 +105,13 @@ fn target(kind: Kind, quorum_breaks: f64, rng: &mut StdRng) -> Target {
 fn duration(kind: Kind, usual: Span, rng: &mut StdRng) -> Duration {
     let span = match kind {
         _ if kind.is_administrative() => return Duration::ZERO,
-        Kind::ReplaceMember => return Duration::ZERO,
+        Kind::ReplaceMember | Kind::FallBehind => return Duration::ZERO,
         Kind::Pause => Span { shortest: SHORTEST_PAUSE.min(usual.longest), longest: usual.longest },
-        Kind::Restart | Kind::RollingRestart => RESTART,
+        Kind::Restart
+        | Kind::RollingRestart
+        | Kind::KillAtCompaction
+        | Kind::KillInDefragmentation
+        | Kind::KillAfterWrite => RESTART,
         Kind::Reset => RESET,
         Kind::FailingDisk => Span {
             shortest: usual.shortest.max(SHORTEST_FAILING_DISK),

@@ -1,27 +1,24 @@
-//! What an operator asks of members, sent by the lab itself: defragment, compact, snapshot, move the
-//! leader, and the removal and addition of a member. Each request is bounded in time; none is repeated here.
+//! What an operator asks of members, sent by the lab itself: defragment, snapshot, move the leader, and the removal and
+//! addition of a member. Each request is bounded in time; none is repeated here.
 
 use std::time::Duration;
 
 use tonic::codegen::http::Uri;
 
-use super::journal::Journal;
 use crate::{
     client::{CallError, Client},
     lab::{cluster::Cluster, observer},
-    operation::{Compact, Request},
     proto::etcdserverpb::{
-        Member, MemberAddRequest, MemberRemoveRequest, MoveLeaderRequest, SnapshotRequest,
+        Member, MemberAddRequest, MemberRemoveRequest, MoveLeaderRequest, SnapshotRequest, StatusResponse,
         cluster_client::ClusterClient,
     },
     settings,
-    types::Revision,
 };
 
 /// For questions; a member that takes longer counts as one that doesn't know.
 const QUICK: Duration = Duration::from_millis(500);
 /// For requests that the cluster has to agree on.
-const USUAL: Duration = Duration::from_secs(5);
+pub const USUAL: Duration = Duration::from_secs(5);
 /// For those that rewrite or stream a database, and for a removal, whose fate must be known.
 const LONG: Duration = Duration::from_secs(30);
 
@@ -50,13 +47,10 @@ impl<'a> Requests<'a> {
     pub async fn wait_until_following(self, member: &str, limit: Duration) -> Result<(), String> {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
-            let said = match self.client(member, QUICK).await {
+            let said = match self.status(member).await {
+                Ok(status) if status.leader != 0 => return Ok(()),
+                Ok(_) => "it has no leader".to_owned(),
                 Err(error) => error,
-                Ok(client) => match client.status().await {
-                    Ok(status) if status.message.leader != 0 => return Ok(()),
-                    Ok(_) => "it has no leader".to_owned(),
-                    Err(error) => error.to_string(),
-                },
             };
             if tokio::time::Instant::now() >= deadline {
                 return Err(format!("{member} is not back {limit:?} after its start: {said}"));
@@ -79,15 +73,16 @@ impl<'a> Requests<'a> {
         known.map_or(member.to_owned(), |endpoint| endpoint.name)
     }
 
-    /// Drops history up to `back` revisions before the member's newest, which others are to know of.
-    pub async fn compact(self, member: &str, back: i64, journal: &Journal) -> Result<(), String> {
+    /// A client that calls the member by the name that the commands know it by, for what is recorded.
+    pub async fn known_client(self, member: &str, deadline: Duration) -> Result<Client, String> {
         let url = self.url(member).await?;
-        let client = observer::client_named(Some(&self.known_as(member, &url)), &url, QUICK, USUAL)?;
-        let head = client.status().await.map_err(|error| error.to_string())?.message.header;
-        let head = head.map_or(0, |header| header.revision);
-        let revision = Revision((head - back).max(1));
-        journal.read_log(&client, revision, USUAL).await?;
-        journal.perform(&client, &Request::Compact(Compact { revision, physical: false })).await
+        observer::client_named(Some(&self.known_as(member, &url)), &url, QUICK, deadline)
+    }
+
+    /// What a member says of itself, if it does soon.
+    pub async fn status(self, member: &str) -> Result<StatusResponse, String> {
+        let answer = self.client(member, QUICK).await?.status().await;
+        answer.map(|answered| answered.message).map_err(|error| error.to_string())
     }
 
     /// Streams the member's database to its end, and keeps nothing of it.

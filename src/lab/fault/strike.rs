@@ -1,6 +1,9 @@
 //! How each kind of fault is done and undone, as actions on a cluster and requests to its members. It decides
 //! neither when nor on what, and keeps only what it needs to undo.
 
+mod coupled;
+mod words;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -11,23 +14,22 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::{
     action::{Action, Node, Rule, Topology},
+    compaction,
     journal::Journal,
     kind::Kind,
     packets::{self, Rules},
     plan::PlannedFault,
-    requests::Requests,
+    requests::{Requests, USUAL},
     target::Struck,
     tasks::Tasks,
 };
 use crate::lab::cluster::Cluster;
+pub use words::words;
+use words::{compaction_leaves, flush_delay_ms};
 
 /// How long a member may take to be part of the cluster again before the next of a rolling restart, and after
 /// it was replaced. If it takes longer, that is not the fault's to judge.
 const BACK_LIMIT: Duration = Duration::from_secs(15);
-/// How much of the past a compaction may leave.
-const COMPACTION_LEAVES: u64 = 100;
-/// The delay of each flush, in milliseconds, from the weakest to the strongest fault.
-const FLUSH_DELAY_MS: (f64, f64) = (5.0, 800.0);
 
 /// A fault at work.
 pub struct Blow<'a> {
@@ -99,10 +101,17 @@ impl<'a> Striker<'a> {
             Kind::FailingDisk => self.each(&struck.on, |member| Action::FailDisk { member }).await,
             Kind::ClockOffset => Err("all processes of a machine share its wall clock".to_owned()),
             Kind::Defragment => self.requests().defragment(first).await,
-            Kind::Compact => self.requests().compact(first, compaction_leaves(fault), &self.journal).await,
+            Kind::Compact => {
+                let client = self.requests().known_client(first, USUAL).await?;
+                compaction::compact(&client, compaction_leaves(fault), &self.journal).await
+            }
             Kind::Snapshot => self.requests().snapshot(first).await,
             Kind::MoveLeader => self.requests().move_leader(first, fault.pick).await,
             Kind::ReplaceMember => self.remove(blow.id, first).await,
+            Kind::KillAtCompaction => self.kill_at_compaction(blow).await,
+            Kind::KillInDefragmentation => self.kill_in_defragmentation(blow).await,
+            Kind::KillAfterWrite => self.kill_after_write(blow).await,
+            Kind::FallBehind => self.fall_behind(blow, calm).await,
             _ => {
                 let rules = packets::rules(fault, &struck.on, &self.topology);
                 self.set_rules(blow.id, Some(rules)).await
@@ -114,7 +123,12 @@ impl<'a> Striker<'a> {
     pub async fn heal(&self, blow: &Blow<'_>) -> Result<(), String> {
         let on = &blow.struck.on;
         match blow.fault.kind {
-            Kind::Kill | Kind::Restart | Kind::RollingRestart => self.start(on).await,
+            Kind::Kill
+            | Kind::Restart
+            | Kind::RollingRestart
+            | Kind::KillAtCompaction
+            | Kind::KillInDefragmentation
+            | Kind::KillAfterWrite => self.start(on).await,
             Kind::FailingDisk => {
                 self.down(on, |member| Action::Kill { member }).await?;
                 self.start(on).await
@@ -122,6 +136,11 @@ impl<'a> Striker<'a> {
             Kind::Pause => self.each(on, |node| Action::Resume { node }).await,
             Kind::SlowDisk => self.each(on, |member| Action::SlowDisk { member, delay_ms: 0 }).await,
             Kind::ReplaceMember => self.add_again(blow.id, &on[0]).await,
+            Kind::FallBehind => {
+                let connected = self.set_rules(blow.id, None).await;
+                self.each(on, |node| Action::Resume { node }).await?;
+                connected
+            }
             kind if kind.is_network() => self.set_rules(blow.id, None).await,
             _ => Ok(()),
         }
@@ -268,42 +287,6 @@ impl Network {
             })
             .map(|(node, rules)| (node.clone(), rules))
             .collect()
-    }
-}
-
-fn compaction_leaves(fault: &PlannedFault) -> i64 {
-    // Half of them at the head itself.
-    i64::try_from((fault.pick % (2 * COMPACTION_LEAVES)).saturating_sub(COMPACTION_LEAVES))
-        .unwrap_or_default()
-}
-
-/// How much longer each flush takes.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few hundred at most")]
-fn flush_delay_ms(fault: &PlannedFault) -> u64 {
-    let (least, most) = FLUSH_DELAY_MS;
-    (least * (most / least).powf(fault.strength)) as u64
-}
-
-/// What a fault does, for people.
-pub fn words(fault: &PlannedFault) -> String {
-    let seconds = format!("for {:.1} s", fault.duration.as_secs_f64());
-    match fault.kind {
-        Kind::PacketLoss => {
-            format!("{:.0} % of the packets are lost, {seconds}", packets::loss(fault) * 100.0)
-        }
-        Kind::SlowDisk => format!("each flush takes {} ms longer, {seconds}", flush_delay_ms(fault)),
-        Kind::Kill => format!("SIGKILL, down {seconds}"),
-        Kind::Restart => format!("SIGTERM, down {seconds}"),
-        Kind::RollingRestart => format!("one after the other, each down {seconds}"),
-        Kind::Pause => format!("SIGSTOP {seconds}"),
-        Kind::OneWay if packets::is_deaf(fault) => format!("hears the other members no more, {seconds}"),
-        Kind::OneWay => format!("is heard by the other members no more, {seconds}"),
-        Kind::Compact => match compaction_leaves(fault) {
-            0 => "history up to the head is dropped".to_owned(),
-            back => format!("history is dropped but for the last {back} revisions"),
-        },
-        kind if fault.duration.is_zero() => kind.facts().words.to_owned(),
-        kind => format!("{}, {seconds}", kind.facts().words),
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Struck {
     pub occupied: BTreeSet<Node>,
     /// How many members are out meanwhile, as far as a quorum goes.
     pub out: usize,
+    /// Whether the others are enough for a quorum.
+    pub keeps_quorum: bool,
 }
 
 /// What is under faults already.
@@ -57,6 +59,10 @@ pub fn resolve(
     busy: &Busy,
 ) -> Result<Struck, NoTarget> {
     let Topology { members, clients } = topology;
+    let is_alone = members.len() == 1;
+    if is_alone && fault.kind.needs_peers() {
+        return Err(NoTarget::Absent);
+    }
     let mut rng = StdRng::seed_from_u64(fault.pick);
     let mut shuffled = |nodes: &[Node]| {
         let mut nodes = nodes.to_vec();
@@ -88,10 +94,12 @@ pub fn resolve(
     };
     let out = out(fault.kind, on.iter().filter(|node| members.contains(node)).count());
     let keeps_quorum = out == 0 || busy.out + out <= minority(members.len());
-    if !busy.occupied.is_disjoint(&occupied) || !(keeps_quorum || fault.may_break_quorum()) {
+    // A member that is alone can't be missed, so any outage takes the quorum.
+    let may_break_quorum = fault.may_break_quorum() || is_alone;
+    if !busy.occupied.is_disjoint(&occupied) || !(keeps_quorum || may_break_quorum) {
         return Err(NoTarget::Busy);
     }
-    Ok(Struck { on, occupied, out })
+    Ok(Struck { on, occupied, out, keeps_quorum })
 }
 
 /// A request goes to any member that answers, whatever else befalls it.
@@ -104,7 +112,7 @@ fn administrative(
     let answering = |node: &&Node| !busy.silent.contains(*node);
     let leading = |node: &&Node| target != Target::Leader || leader == Some(node.as_str());
     let member = members.iter().filter(answering).find(leading).ok_or(NoTarget::Busy)?;
-    Ok(Struck { on: vec![member.clone()], ..Struck::default() })
+    Ok(Struck { on: vec![member.clone()], keeps_quorum: true, ..Struck::default() })
 }
 
 fn of_members(
@@ -218,6 +226,49 @@ mod tests {
     fn fault(kind: Kind, target: Target) -> PlannedFault {
         let (gap, duration) = Default::default();
         PlannedFault { gap, kind, target, duration, strength: 0.5, pick: 7 }
+    }
+
+    fn of_size(members: usize) -> Topology {
+        let members = (0..members).map(|index| format!("etcd{index}")).collect();
+        Topology { members, ..topology() }
+    }
+
+    #[test]
+    fn a_member_that_is_alone_is_struck_and_known_to_take_the_quorum() {
+        let alone = of_size(1);
+        for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_administrative()) {
+            for target in kind.facts().targets.iter().filter(|target| **target != Target::Client) {
+                let resolved = resolve(&fault(kind, *target), &alone, Some("etcd0"), &Busy::default());
+                if kind.needs_peers() {
+                    assert_eq!(resolved, Err(NoTarget::Absent), "{kind:?}");
+                    continue;
+                }
+                let struck = resolved.unwrap();
+                assert!(struck.on.contains(&"etcd0".to_owned()), "{kind:?} {target:?}");
+                assert_eq!(struck.keeps_quorum, struck.out == 0, "{kind:?} {target:?}");
+                let again = resolve(&fault(Kind::Kill, Target::Member), &alone, None, &busy(&[struck]));
+                assert_eq!(again, Err(NoTarget::Busy), "{kind:?} {target:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_five_members_two_can_be_missed() {
+        let five = of_size(5);
+        let of = |kind, target, busy: &Busy| resolve(&fault(kind, target), &five, Some("etcd3"), busy);
+        let free = Busy::default();
+        let counts = [Target::Member, Target::Leader, Target::Minority, Target::Majority, Target::AllMembers]
+            .map(|target| of(Kind::Kill, target, &free).unwrap())
+            .map(|struck| (struck.on.len(), struck.keeps_quorum));
+        assert_eq!(counts, [(1, true), (1, true), (2, true), (3, false), (5, false)]);
+        let first = of(Kind::KillAfterWrite, Target::Leader, &free).unwrap();
+        let second = of(Kind::FallBehind, Target::Member, &busy(std::slice::from_ref(&first))).unwrap();
+        let both = busy(&[first, second]);
+        assert_eq!(both.out, 2);
+        assert_eq!(of(Kind::Kill, Target::Member, &both), Err(NoTarget::Busy));
+        assert!(of(Kind::SlowDisk, Target::Member, &both).is_ok());
+        let bridge = of(Kind::Bridge, Target::AllMembers, &free).unwrap();
+        assert_eq!((bridge.on.len(), bridge.on[4].as_str()), (5, "etcd3"));
     }
 
     #[test]
