@@ -1,14 +1,21 @@
 //! The one place that reads the environment. In come the variables that etcdctl's users know, and the history
 //! folder; out come typed settings or an error that names the variable. No file is opened and nothing is dialled.
 
+pub mod mix;
+
 use std::{env, fmt, path::PathBuf, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tonic::codegen::http::Uri;
+
+use self::mix::{Mix, Sort};
 
 /// Where etcdctl looks when nothing is said.
 const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:2379";
 /// Names classes of traffic that are off otherwise.
 pub const CLASSES_VARIABLE: &str = "ETCD_ANTITHESIS_CLASSES";
+/// What `singleton_driver_mixed_traffic` is made of; see [`Mix`]. Drawn if it is not set.
+pub const TRAFFIC_VARIABLE: &str = "ETCD_ANTITHESIS_TRAFFIC";
 /// The folder of histories and of the counters that all commands of a run share.
 pub const HISTORY_VARIABLE: &str = "ETCD_ANTITHESIS_HISTORY";
 
@@ -47,6 +54,16 @@ pub enum SettingsError {
     Class {
         /// The name.
         class: String,
+    },
+    /// A mix of traffic can't be read.
+    #[error(
+        "ETCD_ANTITHESIS_TRAFFIC can't be used because of {word:?}; write for example \
+         \"budget=15s lanes=4 watches=2 transactions=1\", with weights for any of: {}",
+        Sort::ALL.map(Sort::name).join(", ")
+    )]
+    Traffic {
+        /// The part of it.
+        word: String,
     },
     /// The history folder is not named.
     #[error("ETCD_ANTITHESIS_HISTORY is not set; name a writable folder that all commands of a run share")]
@@ -101,7 +118,8 @@ impl fmt::Debug for User {
 }
 
 /// A class of traffic that is off unless the environment names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// Writing transactions that read at revisions which they name. Members of an honest etcd may come to different
     /// results there (etcd issue 18667), and nothing can be decided afterwards.
@@ -238,6 +256,14 @@ pub fn classes() -> Result<Vec<Class>, SettingsError> {
     match env::var(CLASSES_VARIABLE) {
         Ok(list) if !list.is_empty() => parse_classes(&list),
         _ => Ok(vec![]),
+    }
+}
+
+/// The mix of traffic that `ETCD_ANTITHESIS_TRAFFIC` asks for, if it does.
+pub fn traffic() -> Result<Option<Mix>, SettingsError> {
+    match env::var(TRAFFIC_VARIABLE) {
+        Ok(text) if !text.is_empty() => text.parse().map(Some),
+        _ => Ok(None),
     }
 }
 

@@ -10,7 +10,9 @@ use etcd_antithesis::{
     lab::{
         check,
         error::LabError,
+        etcd_binary::EtcdVersion,
         fault::list::Choice,
+        hunt::{self, profile::Members},
         manual,
         prepare::ClusterOptions,
         run::{self, Options},
@@ -59,7 +61,8 @@ struct CommonOptions {
     /// Leave the last cluster up (containers only)
     #[arg(long, global = true)]
     keep: bool,
-    /// The etcd to test: a packaged version, such as 3.5.16, or (processes only) the path of a binary
+    /// The etcd to test: a packaged version, such as 3.5.16, or (processes only) the path of a binary; several, with
+    /// commas between them, to `hunt` in
     #[arg(long, global = true, value_name = "VERSION|PATH")]
     etcd: Option<String>,
     /// A folder of test templates to run instead of the project's own (processes only)
@@ -110,6 +113,11 @@ enum Command {
         #[arg(long, value_name = "N")]
         timeline: Option<usize>,
     },
+    /// Look for broken promises: timelines with ever other members, flags, traffic and faults
+    ///
+    /// Stops at the first finding, and looks for a small profile that brings it about again. Exit codes: 0 nothing
+    /// was found, 1 something was, others as above.
+    Hunt(HuntOptions),
     /// Judge recorded histories: whether all that clients saw keeps etcd's promises
     ///
     /// Exit codes: 0 all that was looked at holds, 1 a guarantee is broken, 2 a path or history is not what it should
@@ -134,6 +142,31 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+}
+
+#[derive(Args)]
+struct HuntOptions {
+    /// Sizes of clusters to draw from: 1, 3 or 5 members
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "1,3,3,3,5", value_parser = members)]
+    members: Vec<Members>,
+    /// Use this profile in all timelines instead of drawing one for each
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// Begin no further timeline after this long
+    #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    time: Duration,
+    /// Look no longer than this for a smaller profile; 0s for not at all
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    shrink: Duration,
+    /// Go on after a finding until the time is over, and look for no smaller profile
+    #[arg(long)]
+    go_on: bool,
+    /// Go on after a finding that known bugs of etcd explain
+    #[arg(long)]
+    set_aside_known: bool,
+    /// Stop at this property alone: a guarantee, such as watch-resumable
+    #[arg(long, value_name = "PROPERTY")]
+    look_for: Option<String>,
 }
 
 fn main() -> ExitStatus {
@@ -181,11 +214,12 @@ async fn work(arguments: Arguments) -> Result<ExitStatus, LabError> {
     if matches!(arguments.options.faults, Some(Choice::List)) {
         return Ok(manual::faults());
     }
-    let options = options(arguments.options);
-    match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(&options).await,
-        Command::Up => manual::up(&options.cluster).await,
-        Command::Test => manual::test(&options).await,
+    let Arguments { command, options: common } = arguments;
+    match command.unwrap_or(Command::Run) {
+        Command::Run => run::run(&options(common)).await,
+        Command::Hunt(wanted) => hunt::run(&hunt(common, wanted)).await,
+        Command::Up => manual::up(&options(common).cluster).await,
+        Command::Test => manual::test(&options(common)).await,
         Command::Down => manual::down().await,
         Command::Logs { service, follow } => manual::logs(service.as_deref(), follow).await,
         Command::Template { place, sdk_output } => manual::template(&place, &sdk_output),
@@ -194,6 +228,34 @@ async fn work(arguments: Arguments) -> Result<ExitStatus, LabError> {
             check::run(&check::Options { paths, guarantees: guarantee, json, html })
         }
         Command::Evaluate { files } => manual::evaluate(&files),
+    }
+}
+
+/// A number of members.
+fn members(text: &str) -> Result<Members, String> {
+    let count: usize = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    Members::try_from(count).map_err(str::to_owned)
+}
+
+fn hunt(common: CommonOptions, wanted: HuntOptions) -> hunt::Options {
+    let HuntOptions { members, profile, time, shrink, go_on, set_aside_known, look_for } = wanted;
+    let common = options(common);
+    let default = || EtcdVersion::DEFAULT.to_string();
+    let etcd = common.cluster.etcd.unwrap_or_else(default).split(',').map(str::to_owned).collect();
+    hunt::Options {
+        kind: common.cluster.kind,
+        etcd,
+        members,
+        profile,
+        time,
+        shrink,
+        go_on,
+        set_aside: set_aside_known,
+        look_for,
+        seed: common.seed,
+        disk_limit: common.disk_limit,
+        needs_faults: common.needs_faults,
+        rare: common.rare,
     }
 }
 

@@ -38,6 +38,11 @@ pub const CHECKED_AT_MOST: usize = 6_000_000;
 /// A check that ends undecided may have searched for long: it counts as one of so many.
 const UNDECIDED_COSTS: usize = CHECKED_AT_MOST / 20;
 
+/// What would have been recorded until then.
+pub fn until(histories: &[History], until: Monotonic) -> Vec<History> {
+    Selection { until, ..Selection::all(histories) }.histories(histories)
+}
+
 /// What is left of histories in which a guarantee is broken.
 #[derive(Clone, Debug, Serialize)]
 pub struct Reduced {

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use crate::{
     exit::ExitStatus,
+    settings,
     traffic::{
-        mixed::{self, Plan},
+        mixed,
         session::{Session, SessionError},
     },
 };
 
 pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
-    let plan = Plan::draw();
-    let summary = mixed::run(&session, &plan).await?;
-    println!("{summary}, by {} lanes in {:?}", plan.lanes, plan.budget);
+    let mix = settings::traffic()?.unwrap_or_else(mixed::draw);
+    let summary = mixed::run(&session, &mix).await?;
+    println!("{summary}, with {mix}");
     Ok(if summary.mismatches > 0 { ExitStatus::Broken } else { ExitStatus::Holds })
 }

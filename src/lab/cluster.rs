@@ -9,6 +9,7 @@ use crate::{
         compose::{ComposeCluster, ComposeError},
         fault::action::{Ability, Action, ActionError, Topology},
         local::{self, LocalCluster, LocalError},
+        setup::Setup,
         template::{Entry, TestCommand},
         workspace::{ClusterKind, TimelineFolder, Workspace, WorkspaceError},
     },
@@ -84,6 +85,14 @@ impl Cluster {
         match self {
             Self::Compose(_) => ClusterKind::Compose,
             Self::Processes(_) => ClusterKind::Processes,
+        }
+    }
+
+    /// What it is brought up with from now on.
+    pub fn set_up(&mut self, setup: Setup) {
+        match self {
+            Self::Compose(cluster) => cluster.set_up(setup),
+            Self::Processes(cluster) => cluster.set_up(setup),
         }
     }
 

@@ -30,10 +30,12 @@ use crate::lab::{
     docker::{self, DockerError},
     fault::action::{Ability, Topology},
     not_ready::NotReady,
+    setup::Setup,
     workspace::TimelineFolder,
 };
 
 use live::Live;
+use overrides::Declared;
 
 /// The name of the Compose project, whatever folder it lies in.
 pub const PROJECT: &str = "etcd-antithesis";
@@ -108,8 +110,10 @@ pub struct StoppedService {
 pub struct ComposeCluster {
     root: PathBuf,
     words: Vec<&'static str>,
+    /// Those of the project's file.
     services: Vec<String>,
     volumes: Vec<String>,
+    setup: Setup,
     live: Box<RefCell<Live>>,
     lacking: OnceCell<Vec<(Ability, String)>>,
 }
@@ -120,12 +124,24 @@ impl ComposeCluster {
         docker::engine_answers()?;
         let words = docker::compose_words()?;
         let (root, services, volumes) = (root.to_owned(), Vec::new(), Vec::new());
-        let (live, lacking) = (Box::default(), OnceCell::new());
-        let mut cluster = Self { root, words, services, volumes, live, lacking };
+        let (setup, live, lacking) = (Setup::default(), Box::default(), OnceCell::new());
+        let mut cluster = Self { root, words, services, volumes, setup, live, lacking };
         cluster.services = lines(&cluster.compose(&["config", "--services"])?);
         cluster.volumes = lines(&cluster.compose(&["config", "--volumes"])?);
         cluster.services.sort_unstable();
         Ok(cluster)
+    }
+
+    /// What it is brought up with from now on.
+    pub fn set_up(&mut self, setup: Setup) {
+        self.setup = setup;
+    }
+
+    /// The services that there are with this number of members.
+    fn present(&self) -> Vec<String> {
+        let members = self.setup.member_names();
+        let others = self.services.iter().filter(|service| !is_member(service)).cloned();
+        members.iter().cloned().chain(others).collect()
     }
 
     fn file(&self) -> String {
@@ -165,7 +181,7 @@ impl ComposeCluster {
         let all = docker::run(&["docker", "ps", "-a", "--format", format])?;
         for line in all.lines() {
             let (name, project) = line.split_once('\t').unwrap_or((line, ""));
-            if self.services.iter().any(|service| service == name) {
+            if is_member(name) || self.services.iter().any(|service| service == name) {
                 return Err(name_taken(name, project));
             }
         }
@@ -183,15 +199,17 @@ impl ComposeCluster {
     /// Brings all services up and returns when Compose finds them started and healthy.
     pub async fn up(&self, folder: &TimelineFolder) -> Result<(), ComposeError> {
         let overrides = Self::override_path(folder);
-        let members = self.topology().members;
-        let text = overrides::for_timeline(&self.services, &members, &self.volumes, folder).to_string();
+        let file = self.root.join(COMPOSE_FILE);
+        let declared = Declared { file: &file, services: &self.services, volumes: &self.volumes };
+        let text = overrides::for_timeline(&declared, &self.setup, folder).to_string();
         fs::write(&overrides, text)
             .map_err(|source| ComposeError::File { path: overrides.clone(), source })?;
         self.attach(folder)?;
         let (file, overrides) = (self.file(), overrides.display().to_string());
-        let arguments =
-            ["-p", PROJECT, "-f", &file, "-f", &overrides, "up", "-d", "--no-build", "--remove-orphans"];
-        let words = [&self.words[..], &arguments].concat();
+        let arguments = ["-p", PROJECT, "-f", &file, "-f", &overrides, "up", "-d", "--no-build", "--no-deps"];
+        let mut words = [&self.words[..], &arguments, &["--remove-orphans"]].concat();
+        let services = self.present();
+        words.extend(services.iter().map(String::as_str));
         let log = folder.logs().join("compose-up.log");
         match tokio::time::timeout(UP_LIMIT, docker::run_logged_tied(&words, &self.root, &log)).await {
             Ok(Ok(())) => Ok(()),
@@ -228,7 +246,7 @@ impl ComposeCluster {
             .iter()
             .map(|end| StoppedService { name: end.service.clone(), status: end.status.clone() })
             .collect();
-        for service in not_running(&self.services, &all) {
+        for service in not_running(&self.present(), &all) {
             let is_known = stopped.iter().any(|known| known.name == service.name);
             if !is_known && !live.ends.is_down_by_fault(&service.name) {
                 stopped.push(service);
@@ -244,10 +262,8 @@ impl ComposeCluster {
 
     /// Who takes part.
     pub fn topology(&self) -> Topology {
-        let named = |prefix: &str| -> Vec<_> {
-            self.services.iter().filter(|service| service.starts_with(prefix)).cloned().collect()
-        };
-        Topology { members: named("etcd"), clients: named("client") }
+        let clients = self.services.iter().filter(|service| service.starts_with("client")).cloned();
+        Topology { members: self.setup.member_names(), clients: clients.collect() }
     }
 
     /// Whether the engine still answers; a command's exit code means nothing otherwise.
@@ -257,7 +273,8 @@ impl ComposeCluster {
 
     /// Writes a log file per container, after what it may hold of an earlier container of the service.
     pub fn save_logs(&self, folder: &TimelineFolder) -> Result<(), ComposeError> {
-        let calls: Vec<_> = self.services.iter().map(|service| save_log(service, folder)).collect();
+        let services = self.present();
+        let calls: Vec<_> = services.iter().map(|service| save_log(service, folder)).collect();
         for call in calls {
             // A container that never started has no log, which its file then says.
             let _ = call?.wait();
@@ -270,7 +287,14 @@ impl ComposeCluster {
         self.live.take();
         leftovers::clear()?;
         let arguments = ["down", "--volumes", "--remove-orphans", "--timeout", "1"];
-        Ok(self.compose(&arguments).map(drop)?)
+        self.compose(&arguments)?;
+        // Those of members that the project's file has not.
+        let left = lines(&docker::run(&["docker", "volume", "ls", "--quiet", "--filter", PROJECT_FILTER])?);
+        if !left.is_empty() {
+            let left: Vec<&str> = left.iter().map(String::as_str).collect();
+            docker::run(&[&["docker", "volume", "rm", "--force"], &left[..]].concat())?;
+        }
+        Ok(())
     }
 
     /// Shows the logs of the containers, or of one, until they end or the caller gives up.
@@ -292,6 +316,11 @@ fn save_log(service: &str, folder: &TimelineFolder) -> Result<Child, ComposeErro
         call.stdout(file()?).stderr(file()?).spawn()
     };
     logs().map_err(|source| ComposeError::File { path: path.clone(), source })
+}
+
+/// Whether a container has the name that a member would have.
+fn is_member(name: &str) -> bool {
+    name.strip_prefix("etcd").is_some_and(|number| number.len() == 1 && number.parse::<u8>().is_ok())
 }
 
 fn lines(text: &str) -> Vec<String> {

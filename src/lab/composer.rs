@@ -5,7 +5,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::lab::template::{Role, Template};
 
@@ -26,7 +26,7 @@ const SINGLETON_SHARE: f64 = 0.25;
 pub type CommandIndex = usize;
 
 /// How a timeline is to end, if the template has such a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// An `eventually_` command, which kills what runs.
@@ -72,6 +72,25 @@ impl Schedule {
         let anytime =
             Anytime { commands: template.with_role(Role::Anytime), rng: StdRng::seed_from_u64(rng.r#gen()) };
         Self { first, drivers, anytime, ending }
+    }
+}
+
+impl Schedule {
+    /// The same, but that the driver of this name is started at once in all containers that have it, and no other ever.
+    pub fn of_driver(template: &Template, name: &str, seed: u64, preferred: Ending) -> Self {
+        let named = |index: &CommandIndex| template.commands[*index].name == name;
+        let start = |command| Start { command, pause: Duration::ZERO };
+        let waiting: VecDeque<Start> = (0..template.commands.len()).filter(named).map(start).collect();
+        let mut schedule = Self::draw(template, seed, preferred);
+        let concurrency = waiting.len();
+        schedule.drivers = Drivers {
+            parallel: vec![],
+            serial: vec![],
+            round: Round::Parallel { waiting, concurrency },
+            planned: VecDeque::new(),
+            ..schedule.drivers
+        };
+        schedule
     }
 }
 
@@ -282,6 +301,19 @@ mod tests {
                 (Role::SingletonDriver, singleton),
             ])
         })
+    }
+
+    #[test]
+    fn one_driver_alone_runs_everywhere_once() {
+        let mut template =
+            template(&[(Role::ParallelDriver, 3), (Role::SingletonDriver, 2), (Role::Finally, 1)]);
+        let name = template.commands[3].name.clone();
+        template.commands[4].name.clone_from(&name);
+        let mut schedule = Schedule::of_driver(&template, &name, 1, Ending::Eventually);
+        assert_eq!(schedule.ending.map(|(ending, _)| ending), Some(Ending::Finally));
+        let starts: Vec<_> =
+            simulate(&mut schedule.drivers, &[0; 5]).into_iter().map(|(start, _)| start).collect();
+        assert_eq!((starts, schedule.drivers.next(0)), (vec![3, 4], Step::Done));
     }
 
     proptest! {

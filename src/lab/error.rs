@@ -6,8 +6,8 @@ use crate::{
     exit::ExitStatus,
     lab::{
         check::sets::CheckError, cluster::ClusterError, commands::CommandError, compose::ComposeError,
-        etcd_binary::EtcdBinaryError, lint::LintError, local::LocalError, project::ProjectError,
-        sdk_output::SdkOutputError, template::TemplateError, timeline::TimelineError,
+        etcd_binary::EtcdBinaryError, hunt::profile::ProfileError, lint::LintError, local::LocalError,
+        project::ProjectError, sdk_output::SdkOutputError, template::TemplateError, timeline::TimelineError,
         workspace::WorkspaceError,
     },
     report::error::ReportError,
@@ -37,6 +37,9 @@ pub enum LabError {
     /// Histories can't be judged.
     #[error(transparent)]
     Check(#[from] CheckError),
+    /// A profile of a hunt.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// A template can't be looked at.
     #[error(transparent)]
     Lint(#[from] LintError),
@@ -87,13 +90,17 @@ impl LabError {
             Self::Etcd(EtcdBinaryError::NotAVersion { .. })
             | Self::WrongOption { .. }
             | Self::FaultsWithTest
+            | Self::Profile(ProfileError::Malformed { .. } | ProfileError::File { action: "read", .. })
             | Self::Lint(_)
             | Self::Workspace(WorkspaceError::NoCluster)
             | Self::Project(ProjectError::NoSources { .. })
             | Self::Report(ReportError::NoRun { .. } | ReportError::NoTimeline { .. }) => ExitStatus::Usage,
-            Self::Workspace(_) | Self::Project(_) | Self::Report(_) | Self::Etcd(_) | Self::Save(_) => {
-                ExitStatus::Surroundings
-            }
+            Self::Workspace(_)
+            | Self::Project(_)
+            | Self::Report(_)
+            | Self::Etcd(_)
+            | Self::Profile(_)
+            | Self::Save(_) => ExitStatus::Surroundings,
         }
     }
 }

@@ -19,32 +19,28 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::{
-    lab::{
-        cluster::Ended,
-        docker::last_lines,
-        etcd_binary::EtcdBinary,
-        fault::{
-            action::{Ability, Action, ActionError, Topology},
-            quiet,
-        },
-        not_ready::NotReady,
-        processes::{
-            self, ClusterOptions, Member, ProcessError,
-            namespaces::{self, Network, NetworkError, namespace_file},
-            tied_to_this_program,
-        },
-        template::{Entry, TestCommand},
-        workspace::TimelineFolder,
+use crate::lab::{
+    cluster::Ended,
+    docker::last_lines,
+    etcd_binary::EtcdBinary,
+    fault::{
+        action::{Ability, Action, ActionError, Topology},
+        quiet,
     },
-    settings::CLASSES_VARIABLE,
+    not_ready::NotReady,
+    processes::{
+        self, ClusterOptions, Member, ProcessError,
+        namespaces::{self, Network, NetworkError, namespace_file},
+        tied_to_this_program,
+    },
+    setup::Setup,
+    template::{Entry, TestCommand},
+    workspace::TimelineFolder,
 };
 use clients::Clients;
 use system::System;
 pub use templates::{list, make_template};
 
-/// As many as in `docker-compose.yaml`.
-const MEMBERS: [&str; 3] = ["etcd0", "etcd1", "etcd2"];
 /// What stands for the client containers.
 const CLIENTS: [&str; 2] = ["client1", "client2"];
 /// The name of the health-checker's log and in messages.
@@ -92,6 +88,7 @@ pub struct Programs {
 pub struct LocalCluster {
     etcd: EtcdBinary,
     programs: Programs,
+    setup: Setup,
     running: Option<Running>,
 }
 
@@ -106,7 +103,12 @@ struct Running {
 impl LocalCluster {
     /// A cluster that isn't up yet.
     pub fn new(etcd: EtcdBinary, programs: Programs) -> Self {
-        Self { etcd, programs, running: None }
+        Self { etcd, programs, setup: Setup::default(), running: None }
+    }
+
+    /// What it is brought up with from now on.
+    pub fn set_up(&mut self, setup: Setup) {
+        self.setup = setup;
     }
 
     /// Uses members that another lab has brought up, with its network, if it has one.
@@ -136,11 +138,13 @@ impl LocalCluster {
 
     /// Starts members and health-checker, which says by itself when the system is ready.
     pub fn up(&mut self, folder: &TimelineFolder) -> Result<(), LocalError> {
-        let nodes: Vec<_> = MEMBERS.into_iter().chain(CLIENTS).collect();
+        let names = self.setup.member_names();
+        let nodes: Vec<_> = names.iter().map(String::as_str).chain(CLIENTS).collect();
         let network = Network::create(&nodes);
-        let mut options = ClusterOptions::new(MEMBERS.len(), folder.path().join(MEMBERS_FOLDER));
+        let mut options = ClusterOptions::new(names.len(), folder.path().join(MEMBERS_FOLDER));
+        options.flags.extend(self.setup.flags.clone());
         if let Ok(network) = &network {
-            options.places = MEMBERS.iter().filter_map(|member| network.place(member)).collect();
+            options.places = names.iter().filter_map(|member| network.place(member)).collect();
         }
         let members = processes::Cluster::start(&self.etcd, &options)?;
         let endpoints = members.endpoints();
@@ -160,7 +164,7 @@ impl LocalCluster {
         };
         let log = File::create(&path).map_err(failed("make", &path))?;
         let mut command = tied_to_this_program(&self.programs.health_checker);
-        set_environment(&mut command, endpoints, folder, "sdk");
+        self.set_environment(&mut command, endpoints, folder, "sdk");
         command.env("HEALTH_CHECKER_READY_FILE", folder.path().join("cluster-is-healthy"));
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(failed("open", &path))?).stderr(log);
         command.spawn().map_err(failed("start", &self.programs.health_checker))
@@ -194,15 +198,14 @@ impl LocalCluster {
         let namespace = self.network().map(|network| namespace_file(network, client));
         let program = self.programs.templates.join(command.path());
         let mut call = Clients::new(folder).command(client, namespace.as_deref(), &program);
-        set_environment(&mut call, self.endpoints(), folder, name);
+        self.set_environment(&mut call, self.endpoints(), folder, name);
         call.into()
     }
 
     /// Who takes part.
     pub fn topology(&self) -> Topology {
-        let members = if self.running.is_some() { &MEMBERS[..] } else { &[] };
-        let names = |nodes: &[&str]| nodes.iter().map(|node| (*node).to_owned()).collect();
-        Topology { members: names(members), clients: names(&CLIENTS) }
+        let members = if self.running.is_some() { self.setup.member_names() } else { vec![] };
+        Topology { members, clients: CLIENTS.map(str::to_owned).to_vec() }
     }
 
     /// Carries out one step of a fault.
@@ -228,7 +231,7 @@ impl LocalCluster {
 
     /// Where the lab itself reaches a member.
     pub fn member_url(&self, member: &str) -> Option<String> {
-        let index = MEMBERS.iter().position(|known| *known == member)?;
+        let index = self.setup.member_names().iter().position(|known| known == member)?;
         self.endpoints().split(',').nth(index).filter(|url| !url.is_empty()).map(str::to_owned)
     }
 
@@ -258,6 +261,23 @@ impl LocalCluster {
         let data = folder.path().join(MEMBERS_FOLDER);
         fs::remove_dir_all(&data).map_err(|source| LocalError::File { action: "remove", path: data, source })
     }
+
+    /// What a container's environment would be: nothing of the caller's that programs of this package read.
+    fn set_environment(&self, command: &mut Command, endpoints: &str, folder: &TimelineFolder, name: &str) {
+        for (variable, _) in env::vars_os() {
+            let bytes = variable.as_encoded_bytes();
+            if bytes.starts_with(b"ETCD") || bytes.starts_with(b"ANTITHESIS") {
+                command.env_remove(variable);
+            }
+        }
+        command
+            .env("ETCDCTL_ENDPOINTS", endpoints)
+            .env("ETCD_ANTITHESIS_HISTORY", folder.history())
+            .env("ANTITHESIS_SDK_LOCAL_OUTPUT", folder.sdk().join(format!("{name}.jsonl")))
+            .env(quiet::VARIABLE, folder.quiet().join(quiet::SCRIPT))
+            .env("NO_COLOR", "1")
+            .envs(&self.setup.environment);
+    }
 }
 
 /// Kills the processes of the group that a command was started in.
@@ -266,24 +286,6 @@ pub fn kill_group(pid: u32) {
         // A group that is gone needs no signal.
         let _ = kill_process_group(pid, Signal::KILL);
     }
-}
-
-/// What a container's environment would be: nothing of the caller's that programs of this package read, but the classes
-/// of traffic that are switched on.
-fn set_environment(command: &mut Command, endpoints: &str, folder: &TimelineFolder, name: &str) {
-    for (variable, _) in env::vars_os() {
-        let bytes = variable.as_encoded_bytes();
-        let is_ours = bytes.starts_with(b"ETCD") || bytes.starts_with(b"ANTITHESIS");
-        if is_ours && bytes != CLASSES_VARIABLE.as_bytes() {
-            command.env_remove(variable);
-        }
-    }
-    command
-        .env("ETCDCTL_ENDPOINTS", endpoints)
-        .env("ETCD_ANTITHESIS_HISTORY", folder.history())
-        .env("ANTITHESIS_SDK_LOCAL_OUTPUT", folder.sdk().join(format!("{name}.jsonl")))
-        .env(quiet::VARIABLE, folder.quiet().join(quiet::SCRIPT))
-        .env("NO_COLOR", "1");
 }
 
 #[cfg(test)]
@@ -296,7 +298,7 @@ mod tests {
         let mut cluster = LocalCluster::new(EtcdBinary::locate(None).unwrap(), programs);
         assert_eq!((cluster.topology().members.len(), cluster.member_url("etcd1")), (0, None));
         cluster.attach("http://10.64.0.10:2379,http://10.64.0.11:2379,http://10.64.0.12:2379", None);
-        assert_eq!(cluster.topology().members, MEMBERS);
+        assert_eq!(cluster.topology().members, ["etcd0", "etcd1", "etcd2"]);
         assert_eq!(cluster.member_url("etcd1").unwrap(), "http://10.64.0.11:2379");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let error = runtime.block_on(cluster.act(&Action::Kill { member: "etcd1".to_owned() })).unwrap_err();

@@ -94,7 +94,7 @@ pub async fn test(options: &run::Options) -> Result<ExitStatus, LabError> {
     lab.progress.stage("Running the test commands");
     let faults = Profile::none();
     let (number, duration, ending) = (state.timeline, options.duration, Ending::Finally);
-    let plan = Plan { number, seed, duration, ending, faults: &faults };
+    let plan = Plan { number, seed, duration, ending, faults: &faults, guide: None };
     let ran = timeline::run(&mut cluster, plan, context).await?;
     let mut evaluation =
         Evaluation::new(options.needs_faults, options.rare, options.cluster.templates.is_some());

@@ -12,6 +12,7 @@ mod recipe;
 mod spawn;
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::PathBuf,
     thread,
@@ -53,6 +54,9 @@ pub struct ClusterOptions {
     pub client_tls: Option<TlsFiles>,
     /// TLS between members; plain text if none.
     pub peer_tls: Option<TlsFiles>,
+    /// Flags of each member by name, without dashes, in place of the usual ones of these names; a binary that has one only
+    /// with `experimental-` before it gets it so, one that lacks it goes without.
+    pub flags: BTreeMap<String, String>,
     /// Flags for each member, after all others, so that they win: `--max-txn-ops=16`.
     pub extra_flags: Vec<String>,
     /// Where each member is; none if all are on loopback.
@@ -63,8 +67,8 @@ impl ClusterOptions {
     /// A cluster of `members` in `folder`, without TLS and extra flags.
     pub fn new(members: usize, folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
-        let (extra_flags, places) = (Vec::new(), Vec::new());
-        Self { members, folder, client_tls: None, peer_tls: None, extra_flags, places }
+        let (flags, extra_flags, places) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { members, folder, client_tls: None, peer_tls: None, flags, extra_flags, places }
     }
 }
 

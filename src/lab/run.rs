@@ -97,7 +97,7 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     log.write(&Event::run_started(seed))?;
     let mut evaluation =
         Evaluation::new(options.needs_faults, options.rare, options.cluster.templates.is_some());
-    let job = Job { options, lab: &lab, run: &run, log: &log };
+    let job = Job { options, stage: Stage { lab: &lab, run: &run, log: &log } };
     let failure = job.timelines(kind, seed, &mut evaluation).await.err();
     log.write(&Event::RunEnded)?;
     let failure = match failure {
@@ -115,9 +115,7 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
 #[derive(Clone, Copy)]
 struct Job<'a> {
     options: &'a Options,
-    lab: &'a Lab,
-    run: &'a RunFolder,
-    log: &'a EventLog,
+    stage: Stage<'a>,
 }
 
 impl Job<'_> {
@@ -127,28 +125,56 @@ impl Job<'_> {
         seed: u64,
         evaluation: &mut Evaluation<'_>,
     ) -> Result<(), LabError> {
-        let Lab { project, workspace, progress } = self.lab;
-        let wanted = &self.options.cluster;
-        let mut cluster = prepare::cluster(kind, wanted, project, workspace, self.run, progress).await?;
+        let mut cluster = self.stage.cluster(kind, &self.options.cluster).await?;
         let mut seeds = StdRng::seed_from_u64(seed);
         let faults = self.options.faults.clone().unwrap_or_else(Profile::light);
         for number in 1..=self.options.timelines {
-            let folder = self.run.timeline(number)?;
+            let folder = self.stage.run.timeline(number)?;
             let ending = Ending::of_timeline(number);
             let (seed, duration) = (seeds.r#gen(), self.options.duration);
-            let plan = Plan { number, seed, duration, ending, faults: &faults };
-            let ran = self.timeline(&mut cluster, plan, &folder).await?;
+            let plan = Plan { number, seed, duration, ending, faults: &faults, guide: None };
+            let which = format!("Timeline {number} of {}", self.options.timelines);
+            let keep = self.options.keep && number == self.options.timelines;
+            let ran = self.stage.timeline(&mut cluster, plan, &folder, &Shown { which, keep }).await?;
             evaluation.add(ran, &folder)?;
-            judge(evaluation, self.run)?;
-            self.keep_within_bounds(evaluation)?;
+            judge(evaluation, self.stage.run)?;
+            self.stage.keep_within(self.options.disk_limit, evaluation)?;
         }
         Ok(())
     }
+}
 
-    fn keep_within_bounds(self, evaluation: &Evaluation<'_>) -> Result<(), LabError> {
-        let Self { options, lab, run, log } = self;
-        let removed =
-            retention::keep_within(options.disk_limit, run, evaluation.timelines(), evaluation.failing())?;
+/// Where timelines take place: what every one of a run works with.
+#[derive(Clone, Copy)]
+pub struct Stage<'a> {
+    /// The lab.
+    pub lab: &'a Lab,
+    /// The run's folder.
+    pub run: &'a RunFolder,
+    /// The run's event log.
+    pub log: &'a EventLog,
+}
+
+/// How a timeline is shown, and left.
+#[derive(Debug)]
+pub struct Shown {
+    /// Which one it is, for people.
+    pub which: String,
+    /// Leave the cluster up.
+    pub keep: bool,
+}
+
+impl Stage<'_> {
+    /// A cluster that can be brought up.
+    pub async fn cluster(self, kind: ClusterKind, wanted: &ClusterOptions) -> Result<Cluster, LabError> {
+        let Lab { project, workspace, progress } = self.lab;
+        prepare::cluster(kind, wanted, project, workspace, self.run, progress).await
+    }
+
+    /// Removes what holds until all runs take no more than so many bytes.
+    pub fn keep_within(self, limit: u64, evaluation: &Evaluation<'_>) -> Result<(), LabError> {
+        let Self { lab, run, log } = self;
+        let removed = retention::keep_within(limit, run, evaluation.timelines(), evaluation.failing())?;
         for old in &removed.runs {
             lab.progress.note(&format!("removed the old run {} (--disk-limit)", old.display()));
         }
@@ -162,16 +188,17 @@ impl Job<'_> {
         Ok(())
     }
 
-    async fn timeline(
+    /// A timeline on a fresh cluster.
+    pub async fn timeline(
         self,
         cluster: &mut Cluster,
         plan: Plan<'_>,
         folder: &TimelineFolder,
+        shown: &Shown,
     ) -> Result<Ran, LabError> {
         let Lab { workspace, progress, .. } = self.lab;
         let context = Context { folder, log: self.log, progress };
-        let keep = self.options.keep && plan.number == self.options.timelines;
-        let which = format!("Timeline {} of {}", plan.number, self.options.timelines);
+        let Shown { which, keep } = shown;
         progress.stage(&format!("{which}: bringing up a fresh cluster"));
         self.log.write(&Event::TimelineStarted { timeline: plan.number })?;
         let mut state = prepare::state(cluster.kind(), self.run, plan.number);
@@ -180,7 +207,7 @@ impl Job<'_> {
         timeline::wait_for_setup(up.cluster, plan.number, context).await?;
         progress.stage(&format!("{which}: running the test commands"));
         let ran = timeline::run(up.cluster, plan, context).await?;
-        if keep {
+        if *keep {
             state.kept = true;
             workspace.set_state(&state)?;
             up.leave_up();
@@ -203,6 +230,12 @@ pub fn judge(evaluation: &Evaluation<'_>, run: &RunFolder) -> Result<Vec<Propert
 /// Shows the verdicts of a run and where everything is; what the exit code says.
 pub fn report(properties: &[Property], run: &RunFolder) -> ExitStatus {
     let status = show(properties);
+    show_files(run);
+    status
+}
+
+/// Writes the report of a run, and says where everything is.
+pub fn show_files(run: &RunFolder) {
     check::pages::write(run.path());
     match report::write(run.path()) {
         Ok(written) => show_report(&written),
@@ -210,7 +243,6 @@ pub fn report(properties: &[Property], run: &RunFolder) -> ExitStatus {
         Err(error) => eprintln!("error: there is no report: {error}"),
     }
     println!("everything is in {}", run.path().display());
-    status
 }
 
 /// Says what a run was made of, and where its report is.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time;
+use tokio::{sync::watch, time};
 
 use crate::lab::{
     cluster::{Cluster, ClusterError, Ended},
@@ -71,10 +71,21 @@ pub struct Plan<'a> {
     pub ending: Ending,
     /// Which faults there may be; the timeline has a part of them.
     pub faults: &'a Profile,
+    /// What replaces Test Composer's rules, if something does.
+    pub guide: Option<&'a Guide>,
+}
+
+/// A timeline of one driver, with all the faults of its profile.
+#[derive(Debug)]
+pub struct Guide {
+    /// The driver's name; it runs once in each container that has it, all at once.
+    pub driver: &'static str,
+    /// Turns true when nothing more is to be learned, so that the ending begins.
+    pub stop: watch::Receiver<bool>,
 }
 
 /// What was run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ran {
     /// The timeline, from 1.
     pub number: usize,
@@ -171,7 +182,10 @@ async fn run_commands(
     let mut templates = discover(&cluster.entries()?)?;
     let chosen = usize::try_from(plan.seed % templates.len() as u64).unwrap_or_default();
     let template = templates.swap_remove(chosen);
-    let mut schedule = Schedule::draw(&template, plan.seed, plan.ending);
+    let mut schedule = match plan.guide {
+        None => Schedule::draw(&template, plan.seed, plan.ending),
+        Some(guide) => Schedule::of_driver(&template, guide.driver, plan.seed, plan.ending),
+    };
     let ending = schedule.ending.map(|(ending, _)| ending);
     context.log.write(&Event::TemplateChosen { timeline: plan.number, template: &template.name, ending })?;
     let mut commands = Commands::new(plan.number, context.folder, context.log)?;
@@ -181,6 +195,12 @@ async fn run_commands(
         conductor.beside(Faults::Off, one(running, first, &mut commands)).await??;
     }
     let driving = drive(running, &mut schedule, &mut commands, plan.duration, conductor.board());
+    let driving = async {
+        tokio::select! {
+            driven = driving => driven,
+            () = told_to_stop(plan.guide) => Ok(()),
+        }
+    };
     conductor.beside(Faults::On, driving).await??;
     conductor.beside(Faults::Off, finish(running, schedule.ending, &mut commands)).await??;
     let faults = conductor.board().injected();
@@ -197,7 +217,8 @@ async fn conductor<'c>(
 ) -> Result<Conductor<'c>, TimelineError> {
     let lacking = [list::never(), cluster.lacks().await].concat();
     let (possible, left_out) = plan.faults.clone().without(&lacking);
-    let drawn = Drawn { profile: possible.draw(plan.seed, plan.number), seed: plan.seed };
+    let profile = if plan.guide.is_some() { possible } else { possible.draw(plan.seed, plan.number) };
+    let drawn = Drawn { profile, seed: plan.seed };
     let conductor = Conductor::new(cluster, drawn, plan.number, observer, context)?;
     if plan.number == 1 {
         for (kind, reason) in &left_out {
@@ -208,6 +229,16 @@ async fn conductor<'c>(
         }
     }
     Ok(conductor)
+}
+
+async fn told_to_stop(guide: Option<&Guide>) {
+    if let Some(guide) = guide
+        && guide.stop.clone().wait_for(|stop| *stop).await.is_ok()
+    {
+        return;
+    }
+    // Nobody is left who could tell.
+    std::future::pending::<()>().await;
 }
 
 /// What runs on what.

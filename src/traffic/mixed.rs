@@ -1,5 +1,5 @@
 //! The workload of `singleton_driver_mixed_traffic`: all other workloads at once, for long, in one process. Some lanes
-//! run one workload after the other, each with choices of its own, so that the mix keeps changing. In comes a plan
+//! run one workload after the other, each with choices of its own, so that the mix keeps changing. In comes a mix
 //! drawn for this run, out goes a summary; what is asserted, the workloads assert.
 
 use std::{
@@ -11,33 +11,14 @@ use std::{
 use tokio::task::JoinSet;
 
 use super::{contend, deletes, generate, kubernetes, leases, locks, maintenance, session::Session, watches};
-use crate::{history::HistoryError, random};
+use crate::{
+    history::HistoryError,
+    random,
+    settings::mix::{Mix, Sort},
+};
 
 /// With less time left than this, nothing new is begun.
 const WORTHWHILE: Duration = Duration::from_millis(200);
-
-/// A sort of traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sort {
-    Own,
-    Deletes,
-    Transactions,
-    Kubernetes,
-    Leases,
-    Locks,
-    Watches,
-    Maintenance,
-}
-
-/// The swarm choices of one run.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// No request begins after this long.
-    pub budget: Duration,
-    /// Workloads at once, each with workers of its own.
-    pub lanes: u64,
-    mix: Vec<(u64, Sort)>,
-}
 
 /// What one run did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,33 +38,27 @@ impl fmt::Display for Summary {
     }
 }
 
-impl Plan {
-    /// Draws the choices of a run: most sorts of traffic are in it, some of them much more than others.
-    pub fn draw() -> Self {
-        let weight = || *random::choice(&[0, 1, 1, 4]);
-        Self {
-            budget: Duration::from_secs(*random::choice(&[10, 30, 60])),
-            lanes: *random::choice(&[2, 4, 6]),
-            mix: vec![
-                (weight(), Sort::Own),
-                (weight(), Sort::Deletes),
-                (weight().max(1), Sort::Transactions),
-                (weight(), Sort::Kubernetes),
-                (weight(), Sort::Leases),
-                (weight(), Sort::Locks),
-                (weight(), Sort::Watches),
-                (*random::choice(&[0, 0, 1]), Sort::Maintenance),
-            ],
-        }
+/// Draws the choices of a run: most sorts of traffic are in it, some of them much more than others.
+pub fn draw() -> Mix {
+    let weight = |sort: Sort| match sort {
+        Sort::Transactions => *random::choice(&[1, 1, 4]),
+        Sort::Maintenance => *random::choice(&[0, 0, 1]),
+        _ => *random::choice(&[0, 1, 1, 4]),
+    };
+    Mix {
+        budget: Duration::from_secs(*random::choice(&[10, 30, 60])),
+        lanes: *random::choice(&[2, 4, 6]),
+        weights: Sort::ALL.into_iter().map(|sort| (sort, weight(sort))).collect(),
     }
 }
 
-/// Runs the plan to the end of the time allowed.
-pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, HistoryError> {
-    let until = Instant::now() + plan.budget;
+/// Runs the mix to the end of the time allowed.
+pub async fn run(session: &Arc<Session>, mix: &Mix) -> Result<Summary, HistoryError> {
+    let until = Instant::now() + mix.budget;
+    let weights: Vec<(u64, Sort)> = mix.weights.iter().map(|(sort, weight)| (*weight, *sort)).collect();
     let mut lanes = JoinSet::new();
-    for _ in 0..plan.lanes {
-        lanes.spawn(lane(Arc::clone(session), plan.mix.clone(), until));
+    for _ in 0..mix.lanes {
+        lanes.spawn(lane(Arc::clone(session), weights.clone(), until));
     }
     let mut sum = Summary::default();
     for summary in lanes.join_all().await {
@@ -112,7 +87,7 @@ async fn lane(session: Arc<Session>, mix: Vec<(u64, Sort)>, until: Instant) -> R
 /// Runs a workload for no longer than that; its failed requests and its mismatches.
 async fn one(session: &Arc<Session>, sort: Sort, left: Duration) -> Result<(u64, u64), HistoryError> {
     Ok(match sort {
-        Sort::Own => {
+        Sort::OwnKeys => {
             let mut plan = generate::Plan::draw();
             plan.budget = plan.budget.min(left);
             let summary = generate::run(session, &plan).await?;
@@ -163,12 +138,11 @@ mod tests {
     /// Every sort comes up, and none is in all runs but transactions.
     #[test]
     fn mixes_differ() {
-        let plans: Vec<Plan> = (0..200).map(|_| Plan::draw()).collect();
-        for position in 0..plans[0].mix.len() {
-            let weights = plans.iter().map(|plan| plan.mix[position]);
-            let present = weights.filter(|(weight, _)| *weight > 0).count();
-            let always = plans[0].mix[position].1 == Sort::Transactions;
-            assert!(present > 20 && (present == plans.len()) == always, "{:?}", plans[0].mix[position].1);
+        let mixes: Vec<Mix> = (0..200).map(|_| draw()).collect();
+        for sort in Sort::ALL {
+            let present = mixes.iter().filter(|mix| mix.weights[&sort] > 0).count();
+            let always = sort == Sort::Transactions;
+            assert!(present > 20 && (present == mixes.len()) == always, "{}", sort.name());
         }
     }
 }

@@ -31,13 +31,11 @@ impl ComposeCluster {
              if [ -d \"$f\" ]; then echo \"d $f\"; elif [ -x \"$f\" ]; then echo \"x $f\"; \
              elif [ -e \"$f\" ]; then echo \"f $f\"; fi; done"
         );
-        let calls: Vec<_> = self
-            .services
-            .iter()
-            .map(|service| vec!["docker", "exec", service, "sh", "-c", &script])
-            .collect();
+        let services = self.present();
+        let calls: Vec<_> =
+            services.iter().map(|service| vec!["docker", "exec", service, "sh", "-c", &script]).collect();
         let mut entries = Vec::new();
-        for (service, listing) in self.services.iter().zip(docker::run_all(&calls)) {
+        for (service, listing) in services.iter().zip(docker::run_all(&calls)) {
             match listing {
                 Ok(listing) => entries.extend(listing.lines().filter_map(|line| entry(service, line))),
                 Err(DockerError::Failed { status, .. })

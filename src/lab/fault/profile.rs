@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{action::Ability, kind::Kind};
 
@@ -52,7 +52,8 @@ impl Span {
 }
 
 /// Which faults, how often and for how long.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "File", into = "File")]
 pub struct Profile {
     /// How often each kind comes, relative to the others; each above 0.
     pub weights: BTreeMap<Kind, f64>,
@@ -109,25 +110,13 @@ impl Profile {
         let malformed = |message: String| ProfileError::Malformed { path: name.clone(), message };
         let file: File =
             toml::from_str(&text).map_err(|error| malformed(error.to_string().trim_end().to_owned()))?;
-        let weights: BTreeMap<Kind, f64> = file
-            .weights
-            .into_iter()
-            .map(|(kind, Weight(weight))| (kind, weight))
-            .filter(|(_, w)| *w > 0.0)
-            .collect();
-        if weights.is_empty() {
+        let profile = Self::from(file);
+        if profile.is_none() {
             return Err(malformed(
                 "no kind in [weights] has a weight above 0; for no faults, use `--faults none`".to_owned(),
             ));
         }
-        let usual = Self::light();
-        Ok(Self {
-            weights,
-            gap: file.gap.map_or(usual.gap, |FileSpan(span)| span),
-            duration: file.duration.map_or(usual.duration, |FileSpan(span)| span),
-            overlap: file.overlap.map_or(usual.overlap, |Overlap(overlap)| overlap),
-            quorum_breaks: file.quorum_breaks.map_or(usual.quorum_breaks, |Share(share)| share),
-        })
+        Ok(profile)
     }
 
     /// Whether nothing can strike.
@@ -181,21 +170,59 @@ fn weights(weight: impl Fn(Kind) -> f64) -> BTreeMap<Kind, f64> {
     Kind::ALL.into_iter().map(|kind| (kind, weight(kind))).filter(|(_, weight)| *weight > 0.0).collect()
 }
 
-#[derive(Deserialize)]
+/// A profile as files hold it.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    weights: BTreeMap<Kind, Weight>,
     gap: Option<FileSpan>,
     duration: Option<FileSpan>,
     overlap: Option<Overlap>,
     #[serde(rename = "quorum-breaks")]
     quorum_breaks: Option<Share>,
+    weights: BTreeMap<Kind, Weight>,
 }
 
+impl From<File> for Profile {
+    fn from(file: File) -> Self {
+        let usual = Self::light();
+        let weights = file.weights.into_iter().map(|(kind, Weight(weight))| (kind, weight));
+        Self {
+            weights: weights.filter(|(_, weight)| *weight > 0.0).collect(),
+            gap: file.gap.map_or(usual.gap, |FileSpan(span)| span),
+            duration: file.duration.map_or(usual.duration, |FileSpan(span)| span),
+            overlap: file.overlap.map_or(usual.overlap, |Overlap(overlap)| overlap),
+            quorum_breaks: file.quorum_breaks.map_or(usual.quorum_breaks, |Share(share)| share),
+        }
+    }
+}
+
+impl From<Profile> for File {
+    fn from(profile: Profile) -> Self {
+        Self {
+            gap: Some(FileSpan(profile.gap)),
+            duration: Some(FileSpan(profile.duration)),
+            overlap: Some(Overlap(profile.overlap)),
+            quorum_breaks: Some(Share(profile.quorum_breaks)),
+            weights: profile.weights.into_iter().map(|(kind, weight)| (kind, Weight(weight))).collect(),
+        }
+    }
+}
+
+#[derive(Clone, Serialize)]
 struct Weight(f64);
+#[derive(Clone, Serialize)]
 struct Share(f64);
+#[derive(Clone, Serialize)]
 struct Overlap(usize);
+#[derive(Clone)]
 struct FileSpan(Span);
+
+impl Serialize for FileSpan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let words = |duration| humantime::format_duration(duration).to_string();
+        [words(self.0.shortest), words(self.0.longest)].serialize(serializer)
+    }
+}
 
 impl<'de> Deserialize<'de> for Weight {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -2,6 +2,7 @@
 //! those that bring rare states near. It starts nothing.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -122,9 +123,11 @@ fn common_flags(binary: &EtcdBinary, options: &ClusterOptions, sockets: &[Socket
         "--logger=zap".to_owned(),
         "--log-outputs=stderr".to_owned(),
     ];
-    flags.extend(RARE_STATES.iter().filter_map(|(name, value)| {
+    let mut named: BTreeMap<&str, &str> = RARE_STATES.into();
+    named.extend(options.flags.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    flags.extend(named.into_iter().filter_map(|(name, value)| {
         let experimental = format!("experimental-{name}");
-        let known = [*name, &experimental].into_iter().find(|name| binary.has_flag(name))?;
+        let known = [name, &experimental].into_iter().find(|name| binary.has_flag(name))?;
         Some(format!("--{known}={value}"))
     }));
     flags.extend(options.client_tls.iter().flat_map(|tls| tls_flags("", tls)));

@@ -1,0 +1,263 @@
+//! `etcd-lab hunt`: timelines with ever other members, flags, traffic and faults, until one breaks a promise or the time
+//! is over. In go versions of etcd, out come what was found, the timeline that shows it, and a small profile that brings
+//! it about again. What is broken the checks say; what is known of etcd, a list.
+
+pub mod finding;
+pub mod known;
+pub mod live;
+pub mod profile;
+mod shrink;
+mod tell;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use self::{
+    finding::Finding,
+    known::Bug,
+    profile::{Members, Profile},
+    shrink::Shrunk,
+};
+use crate::{
+    exit::ExitStatus,
+    lab::{
+        cluster::Cluster,
+        error::LabError,
+        etcd_binary::{EtcdBinary, EtcdVersion},
+        evaluate::Evaluation,
+        events::{Event, EventLog},
+        prepare::{self, ClusterOptions},
+        run::{self, Lab, Shown, Stage},
+        timeline::{Guide, Plan, Ran},
+        workspace::ClusterKind,
+    },
+};
+
+/// The traffic of a hunt.
+const DRIVER: &str = "singleton_driver_mixed_traffic";
+/// The profile of a timeline, in its folder.
+pub const PROFILE_FILE: &str = "profile.toml";
+/// What a hunt ran and found, in the run's folder.
+const RECORD_FILE: &str = "hunt.json";
+
+/// What is hunted, where and for how long.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Containers or processes.
+    pub kind: Option<ClusterKind>,
+    /// Packaged versions, or paths of binaries.
+    pub etcd: Vec<String>,
+    /// Sizes of clusters to draw from.
+    pub members: Vec<Members>,
+    /// The one profile of all timelines; drawn for each if there is none.
+    pub profile: Option<PathBuf>,
+    /// When no further timeline begins.
+    pub time: Duration,
+    /// How long the search for a smaller profile may take.
+    pub shrink: Duration,
+    /// Go on after a finding until the time is over, and shrink nothing.
+    pub go_on: bool,
+    /// Go on after a finding that the list of known bugs explains.
+    pub set_aside: bool,
+    /// Go on after findings of any other property.
+    pub look_for: Option<String>,
+    /// Decides all draws; drawn if there is none.
+    pub seed: Option<u64>,
+    /// How many bytes all runs together may take on disk.
+    pub disk_limit: u64,
+    /// The messages of properties that only faults bring about.
+    pub needs_faults: &'static [&'static str],
+    /// The messages of the properties that few timelines may not reach.
+    pub rare: &'static [&'static [&'static str]],
+}
+
+/// An etcd to hunt in.
+#[derive(Debug, Clone)]
+struct Target {
+    /// As it was named.
+    name: String,
+    version: EtcdVersion,
+}
+
+/// A timeline that was run.
+#[derive(Debug, Clone, Serialize)]
+struct Trial {
+    number: usize,
+    etcd: String,
+    profile: Profile,
+    /// From the hunt's start to its end.
+    ended: Duration,
+    /// How long it took, its cluster included.
+    took: Duration,
+    found: Vec<Found>,
+}
+
+/// A finding, and what is known of it.
+#[derive(Debug, Clone, Serialize)]
+struct Found {
+    #[serde(flatten)]
+    finding: Finding,
+    /// The issues that explain it.
+    known: Vec<u32>,
+}
+
+/// Hunts, and tells what was found.
+pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
+    let seed = run::announced_seed(options.seed);
+    let profile = options.profile.as_deref().map(Profile::read).transpose()?;
+    let targets = targets(&options.etcd)?;
+    let lab = Lab::open()?;
+    let _lock = lab.workspace.lock()?;
+    prepare::clear_the_way(&lab.workspace, &lab.project, &lab.progress)?;
+    let wanted = ClusterOptions { kind: options.kind, ..ClusterOptions::default() };
+    let kind = prepare::kind(&wanted, &lab.project, &lab.progress);
+    let run = lab.workspace.new_run()?;
+    let log = EventLog::open(&run)?;
+    log.write(&Event::run_started(seed))?;
+    let stage = Stage { lab: &lab, run: &run, log: &log };
+    let evaluation = Evaluation::new(options.needs_faults, options.rare, false);
+    let rng = StdRng::seed_from_u64(seed);
+    let mut hunt = Hunt {
+        options,
+        stage,
+        kind,
+        rng,
+        cluster: None,
+        evaluation,
+        trials: vec![],
+        started: Instant::now(),
+        look_for: None,
+        shrunk: None,
+    };
+    let hunted = hunt.hunt(&targets, profile.as_ref()).await;
+    log.write(&Event::RunEnded)?;
+    lab.progress.finish();
+    hunt.tell()?;
+    hunted
+}
+
+fn targets(names: &[String]) -> Result<Vec<Target>, LabError> {
+    let target = |name: &String| {
+        let version = if name.contains('/') { EtcdBinary::at(name)?.version() } else { name.parse()? };
+        Ok(Target { name: name.clone(), version })
+    };
+    names.iter().map(target).collect()
+}
+
+/// A hunt at work.
+struct Hunt<'a> {
+    options: &'a Options,
+    stage: Stage<'a>,
+    kind: ClusterKind,
+    rng: StdRng,
+    /// The cluster of the last timeline, with the name of its etcd.
+    cluster: Option<(String, Cluster)>,
+    evaluation: Evaluation<'a>,
+    trials: Vec<Trial>,
+    started: Instant,
+    /// The one property that ends a timeline, while a profile is made small.
+    look_for: Option<String>,
+    /// What that ended with.
+    shrunk: Option<Shrunk>,
+}
+
+impl Hunt<'_> {
+    async fn hunt(&mut self, targets: &[Target], profile: Option<&Profile>) -> Result<ExitStatus, LabError> {
+        let mut status = ExitStatus::Holds;
+        while self.started.elapsed() < self.options.time {
+            let target = targets.choose(&mut self.rng).expect("there is at least one").clone();
+            let profile = profile.cloned().unwrap_or_else(|| self.draw());
+            let trial = self.trial(&target, &profile).await?;
+            let is_news = |found: &&Found| found.known.is_empty() || !self.options.set_aside;
+            if trial.found.iter().any(|found| is_news(&found)) {
+                status = ExitStatus::Broken;
+            }
+            if let Some(found) = trial.found.iter().find(|found| is_of_interest(found, self.options)) {
+                self.shrink(&target, profile, &found.finding.property).await?;
+                break;
+            }
+        }
+        Ok(status)
+    }
+
+    fn draw(&mut self) -> Profile {
+        let members = self.options.members.choose(&mut self.rng).expect("there is at least one");
+        Profile::draw(*members, &mut self.rng)
+    }
+
+    /// Runs one timeline, which ends early when something of interest is broken.
+    async fn trial(&mut self, target: &Target, profile: &Profile) -> Result<Trial, LabError> {
+        let (number, begun) = (self.trials.len() + 1, Instant::now());
+        let folder = self.stage.run.timeline(number)?;
+        profile.write(&folder.path().join(PROFILE_FILE), &[format!("etcd {}", target.name)])?;
+        let which = format!("Timeline {number}, etcd {}: {profile}", target.name);
+        let (sender, stop) = watch::channel(false);
+        let findings = live::Findings::default();
+        let judge = {
+            let (version, profile, options) = (target.version, profile.clone(), self.options.clone());
+            let look_for = self.look_for.clone();
+            let ends = move |finding: &Finding| match &look_for {
+                Some(property) => finding.property == *property,
+                None => is_of_interest(&known_as(finding.clone(), version, &profile), &options),
+            };
+            tokio::spawn(live::watch(folder.history(), findings.clone(), ends, sender))
+        };
+        let ran = self.timeline(target, profile, number, Guide { driver: DRIVER, stop }, which).await;
+        judge.abort();
+        let ran = ran?;
+        let mut alone = Evaluation::new(self.options.needs_faults, self.options.rare, false);
+        alone.add(ran.clone(), &folder)?;
+        self.evaluation.add(ran, &folder)?;
+        let live = live::known(&findings).clone();
+        let at_the_end = live::broken(&folder.history(), None);
+        let by_lab = Finding::among(&alone.properties());
+        let findings = finding::each_once(live.into_iter().chain(at_the_end).chain(by_lab));
+        let found = findings.into_iter().map(|finding| known_as(finding, target.version, profile)).collect();
+        let (etcd, ended, took) = (target.name.clone(), self.started.elapsed(), begun.elapsed());
+        let trial = Trial { number, etcd, profile: profile.clone(), ended, took, found };
+        self.stage.lab.progress.note(&tell::line(&trial));
+        self.trials.push(trial.clone());
+        run::judge(&self.evaluation, self.stage.run)?;
+        self.stage.keep_within(self.options.disk_limit, &self.evaluation)?;
+        Ok(trial)
+    }
+
+    async fn timeline(
+        &mut self,
+        target: &Target,
+        profile: &Profile,
+        number: usize,
+        guide: Guide,
+        which: String,
+    ) -> Result<Ran, LabError> {
+        if self.cluster.as_ref().is_none_or(|(name, _)| *name != target.name) {
+            let wanted =
+                ClusterOptions { kind: Some(self.kind), etcd: Some(target.name.clone()), templates: None };
+            self.cluster = Some((target.name.clone(), self.stage.cluster(self.kind, &wanted).await?));
+        }
+        let (_, cluster) = self.cluster.as_mut().expect("it was made if it was missing");
+        cluster.set_up(profile.setup());
+        let (seed, folder) = (self.rng.r#gen(), self.stage.run.timeline(number)?);
+        let Profile { duration, ending, faults, .. } = profile;
+        let plan = Plan { number, seed, duration: *duration, ending: *ending, faults, guide: Some(&guide) };
+        self.stage.timeline(cluster, plan, &folder, &Shown { which, keep: false }).await
+    }
+}
+
+/// With the issues that explain it.
+fn known_as(finding: Finding, version: EtcdVersion, profile: &Profile) -> Found {
+    let bugs: Vec<&Bug> = known::issues(&finding, version, profile);
+    Found { finding, known: bugs.iter().map(|bug| bug.issue).collect() }
+}
+
+/// Whether a timeline ends with it, and the hunt.
+fn is_of_interest(found: &Found, options: &Options) -> bool {
+    let wanted = options.look_for.as_ref().is_none_or(|property| *property == found.finding.property);
+    !options.go_on && wanted && (found.known.is_empty() || !options.set_aside)
+}

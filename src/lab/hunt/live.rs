@@ -1,0 +1,67 @@
+//! Judges what commands record while they still run. In goes a history folder that is being written, out come the
+//! guarantees that are broken so far, each with the time when that was seen. It reads files, and changes nothing.
+//!
+//! All files are cut at one moment, which is taken before the first is read. A recorder writes a call down before its
+//! request leaves, so whatever an answer from before that moment tells of is in one of the files by then.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, task, time};
+
+use super::finding::{Finding, each_once};
+use crate::{
+    check::{self, assumptions, case::Case, reduce},
+    clock::monotonic_now,
+    history::reader,
+    types::Monotonic,
+    verdict::Verdict,
+};
+
+/// From one look to the next.
+const INTERVAL: Duration = Duration::from_millis(700);
+
+/// What was found so far, shared with who looks.
+pub type Findings = Arc<Mutex<Vec<Finding>>>;
+
+/// Looks again and again until something of interest is broken, and says so.
+pub async fn watch(
+    folder: PathBuf,
+    found: Findings,
+    is_of_interest: impl Fn(&Finding) -> bool,
+    stop: watch::Sender<bool>,
+) {
+    let started = Instant::now();
+    while !known(&found).iter().any(&is_of_interest) {
+        time::sleep(INTERVAL).await;
+        let folder = folder.clone();
+        let broken = task::spawn_blocking(move || broken(&folder, Some(monotonic_now()))).await;
+        let after = Some(started.elapsed());
+        let broken = broken.unwrap_or_default().into_iter().map(|finding| Finding { after, ..finding });
+        let before = known(&found).clone();
+        *known(&found) = each_once(before.into_iter().chain(broken));
+    }
+    stop.send_replace(true);
+}
+
+/// What was found so far.
+pub fn known(found: &Findings) -> MutexGuard<'_, Vec<Finding>> {
+    found.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is broken by the time named, or by all that was recorded; nothing if the files can't be read.
+pub fn broken(folder: &Path, until: Option<Monotonic>) -> Vec<Finding> {
+    let Ok(mut histories) = reader::read_folder(folder) else { return vec![] };
+    if let Some(until) = until {
+        histories = reduce::until(&histories, until);
+    }
+    if !assumptions::violations(&histories).is_empty() {
+        return vec![];
+    }
+    let judgements = check::all(&Case::new(&histories)).into_iter();
+    let broken = judgements.filter(|judgement| matches!(judgement.verdict, Verdict::Broken(_)));
+    broken.map(|judgement| Finding::of(&judgement)).collect()
+}

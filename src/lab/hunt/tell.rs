@@ -1,0 +1,124 @@
+//! What a hunt says: a line for each timeline, then a table of what was found, what was never reached, and the smaller
+//! profile with its command. The same goes into the run's folder. It judges nothing.
+
+use std::{collections::BTreeMap, fs};
+
+use serde_json::json;
+
+use super::{Found, Hunt, RECORD_FILE, Trial, shrink::Shrunk};
+use crate::{
+    lab::{error::LabError, run},
+    report::{
+        property::{Kind, Outcome, Property},
+        text::plain_table,
+    },
+};
+
+/// The smaller profile, in the run's folder.
+const SHRUNK_FILE: &str = "shrunk.toml";
+
+/// A timeline in a line.
+pub(super) fn line(trial: &Trial) -> String {
+    let found: Vec<String> = trial.found.iter().map(found).collect();
+    let found =
+        if found.is_empty() { "all holds".to_owned() } else { format!("broken: {}", found.join(", ")) };
+    let Trial { number, etcd, profile, took, .. } = trial;
+    format!("timeline {number}, etcd {etcd} ({profile}), {:.0} s: {found}", took.as_secs_f64())
+}
+
+fn found(found: &Found) -> String {
+    let after = found.finding.after.map(|after| format!(" after {:.1} s", after.as_secs_f64()));
+    let known = (!found.known.is_empty()).then(|| format!(" ({})", issues(&found.known)));
+    [Some(found.finding.property.clone()), after, known].into_iter().flatten().collect()
+}
+
+fn issues(known: &[u32]) -> String {
+    let names: Vec<_> = known.iter().map(|issue| format!("#{issue}")).collect();
+    names.join(" or ")
+}
+
+/// What was found of one property in one etcd.
+#[derive(Default)]
+struct Row {
+    timelines: Vec<usize>,
+    /// From the hunt's start.
+    first: f64,
+    known: Vec<u32>,
+    evidence: String,
+}
+
+impl Hunt<'_> {
+    /// Shows and writes down what was run and found.
+    pub(super) fn tell(&self) -> Result<(), LabError> {
+        let folder = self.stage.run.path();
+        let properties = self.evaluation.properties();
+        let record = json!({"timelines": self.trials, "never_reached": never_reached(&properties)});
+        let text = serde_json::to_vec_pretty(&record).map_err(|error| LabError::Save(error.into()))?;
+        fs::write(folder.join(RECORD_FILE), text).map_err(LabError::Save)?;
+        self.show_found();
+        let never = never_reached(&properties);
+        if !never.is_empty() {
+            println!("never reached: {}", never.join("; "));
+        }
+        if let Some(shrunk) = &self.shrunk {
+            self.tell_shrunk(shrunk)?;
+        }
+        run::show_files(self.stage.run);
+        Ok(())
+    }
+
+    fn show_found(&self) {
+        let mut rows: BTreeMap<(&str, &str), Row> = BTreeMap::new();
+        for trial in &self.trials {
+            for found in &trial.found {
+                let row = rows.entry((&found.finding.property, &trial.etcd)).or_default();
+                if row.timelines.is_empty() {
+                    let after = found.finding.after.unwrap_or(trial.took);
+                    row.first = (trial.ended.saturating_sub(trial.took) + after).as_secs_f64();
+                    row.evidence = found.finding.evidence.first().cloned().unwrap_or_default();
+                }
+                row.timelines.push(trial.number);
+                row.known.extend(&found.known);
+            }
+        }
+        let all = self.trials.len();
+        if rows.is_empty() {
+            println!("{all} timelines: all holds");
+            return;
+        }
+        let mut table = plain_table(run::width());
+        table.set_header(["broken", "etcd", "known as", "timelines", "first", "for example"]);
+        for ((property, etcd), mut row) in rows {
+            row.known.sort_unstable();
+            row.known.dedup();
+            let known = if row.known.is_empty() { "-".to_owned() } else { issues(&row.known) };
+            let often = format!("{} of {all}", row.timelines.len());
+            let first = format!("{:.0} s, in timeline {}", row.first, row.timelines[0]);
+            table.add_row([property, etcd, &known, &often, &first, &row.evidence]);
+        }
+        println!("{table}");
+    }
+
+    fn tell_shrunk(&self, shrunk: &Shrunk) -> Result<(), LabError> {
+        let Shrunk { etcd, property, profile, rate, is_cut_off } = shrunk;
+        let path = self.stage.run.path().join(SHRUNK_FILE);
+        let soon = rate.median().map_or(String::new(), |median| format!(", after {median:.1} s (median)"));
+        let often = format!("{} of {} timelines", rate.seconds.len(), rate.timelines);
+        let mut lines = vec![format!("breaks {property} of etcd {etcd} in {often}{soon}")];
+        lines.extend(
+            is_cut_off.then(|| "the time was over before all smaller profiles were tried".to_owned()),
+        );
+        profile.write(&path, &lines)?;
+        println!("\n{profile}\n{}", lines.join("\n"));
+        println!("again: etcd-lab hunt --etcd {etcd} --profile {}", path.display());
+        Ok(())
+    }
+}
+
+/// The states that no timeline came to.
+fn never_reached(properties: &[Property]) -> Vec<&str> {
+    let never = |property: &&Property| {
+        matches!(property.kind, Kind::Sometimes | Kind::Reachable) && property.outcome != Outcome::Holds
+    };
+    properties.iter().filter(never).map(|property| property.message.as_str()).collect()
+}
