@@ -158,7 +158,7 @@ async fn members_are_killed_soon_after_the_compaction_of_a_delete_that_is_record
     assert_eq!(histories.len(), 2, "one of each striker");
     for history in &histories {
         let deleted = answered(history, |request| matches!(request, Request::DeleteRange(_)));
-        let compacted = history.operations.iter().find_map(|operation| match &operation.request {
+        let compacted = history.operations.iter().rev().find_map(|operation| match &operation.request {
             Request::Compact(compact) => Some(compact.revision),
             _ => None,
         });

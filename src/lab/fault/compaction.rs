@@ -32,7 +32,18 @@ pub async fn compact(client: &Client, back: i64, journal: &Journal) -> Result<()
     journal.perform(client, &compact).await.map(drop)
 }
 
-/// The same at the newest revision, or as far before it as is wanted; the newest may be made that of a delete.
+/// Compacts at the newest revision, and waits a while until what is dropped is gone, so that little is left that the
+/// next compaction has to go through.
+pub async fn clear(client: &Client, journal: &Journal) -> Result<(), String> {
+    let revision = newest(client).await?;
+    journal.read_log(client, (Revision(1), revision), USUAL).await?;
+    let client = client.clone().with_deadline(PHYSICAL_LIMIT);
+    // One that nothing was written before is refused, and one that takes longer goes on.
+    let _ = journal.perform(&client, &Request::Compact(Compact { revision, physical: true })).await;
+    Ok(())
+}
+
+/// Drops history up to the newest revision, or as far before it as is wanted; the newest may be made that of a delete.
 pub async fn compact_newest(client: &Client, wanted: &Coupled, journal: &Journal) -> Result<(), String> {
     let mut newest = newest(client).await?;
     let told = journal.read_log(client, (Revision(1), newest), USUAL).await?;
@@ -41,8 +52,11 @@ pub async fn compact_newest(client: &Client, wanted: &Coupled, journal: &Journal
         let deleted = delete(client, (newest, entries(client, told).await?), &asker).await?;
         journal.read_log(client, (Revision(newest.0 + 1), deleted), USUAL).await?;
         newest = deleted;
+    } else if told.changes == 0 {
+        // What is compacted already would be refused.
+        newest = journal.asker()?.put(client, Blob::from(KEY)).await?;
     }
-    let revision = Revision((newest.0 - wanted.back).max(1));
+    let revision = Revision(newest.0 - wanted.back).max(told.from);
     let compact = Request::Compact(Compact { revision, physical: wanted.is_physical });
     if wanted.is_physical {
         // Members that are still at it, since there is much to drop, are no less worth striking.

@@ -57,7 +57,7 @@ impl Coupled {
         let milliseconds = delay.as_secs_f64() * 1000.0;
         match kind {
             Kind::KillAtCompaction => {
-                let first = if *deletes { "a key is deleted, " } else { "" };
+                let first = if *deletes { "while clients stand still, a key is deleted, " } else { "" };
                 let kept = if *back > 0 { format!(" but for {back} revisions") } else { String::new() };
                 let how = if *is_physical { "physically " } else { "" };
                 format!(

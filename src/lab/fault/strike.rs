@@ -48,6 +48,8 @@ pub struct Striker<'a> {
     journal: Journal,
     network: Mutex<Network>,
     removed: RefCell<BTreeMap<usize, Removed>>,
+    /// The faults that have frozen all clients for a moment.
+    with_frozen_clients: RefCell<BTreeSet<usize>>,
 }
 
 /// What holds for packets now: a node's rules are those of all faults together.
@@ -71,7 +73,8 @@ struct Removed {
 impl<'a> Striker<'a> {
     /// For `cluster`, in which these take part. What it changes in the store goes into the journal.
     pub fn new(cluster: &'a Cluster, topology: Topology, journal: Journal) -> Self {
-        Self { cluster, topology, journal, network: Mutex::default(), removed: RefCell::default() }
+        let (network, removed, with_frozen_clients) = Default::default();
+        Self { cluster, topology, journal, network, removed, with_frozen_clients }
     }
 
     /// Who takes part.
@@ -126,9 +129,13 @@ impl<'a> Striker<'a> {
             Kind::Kill
             | Kind::Restart
             | Kind::RollingRestart
-            | Kind::KillAtCompaction
             | Kind::KillInDefragmentation
             | Kind::KillAfterWrite => self.start(on).await,
+            Kind::KillAtCompaction => {
+                let clients_go_on = self.let_clients_go_on(blow.id).await;
+                self.start(on).await?;
+                clients_go_on
+            }
             Kind::FailingDisk => {
                 self.down(on, |member| Action::Kill { member }).await?;
                 self.start(on).await

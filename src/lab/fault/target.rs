@@ -90,6 +90,8 @@ pub fn resolve(
     }
     let occupied: BTreeSet<Node> = match fault.kind {
         Kind::ReplaceMember => members.iter().cloned().collect(),
+        // The clients stand still for a moment.
+        Kind::KillAtCompaction => on.iter().chain(&topology.clients).cloned().collect(),
         _ => on.iter().cloned().collect(),
     };
     let out = out(fault.kind, on.iter().filter(|node| members.contains(node)).count());

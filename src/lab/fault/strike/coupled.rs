@@ -35,9 +35,33 @@ impl Striker<'_> {
         let asked = others.filter(|_| wanted.is_physical).chain(on);
         let through = self.first_that_follows(asked).await?;
         let client = self.requests().known_client(through, USUAL).await?;
+        if wanted.deletes {
+            // The delete is to stay the newest change until members are killed.
+            compaction::clear(&client, &self.journal).await?;
+            self.freeze_clients(blow.id).await?;
+        }
         compaction::compact_newest(&client, &wanted, &self.journal).await?;
         sleep(wanted.delay).await;
-        self.kill_all(on).await
+        self.kill_all(on).await?;
+        self.let_clients_go_on(blow.id).await
+    }
+
+    /// All clients, if that can be done here.
+    async fn freeze_clients(&self, fault: usize) -> Result<(), String> {
+        if self.cluster.lacks().await.iter().any(|(ability, _)| *ability == Ability::PauseClient) {
+            return Ok(());
+        }
+        self.with_frozen_clients.borrow_mut().insert(fault);
+        self.each(&self.topology.clients, |node| Action::Pause { node }).await
+    }
+
+    /// Those that this fault has frozen; doing so again is safe.
+    pub(super) async fn let_clients_go_on(&self, fault: usize) -> Result<(), String> {
+        if self.with_frozen_clients.borrow().contains(&fault) {
+            self.each(&self.topology.clients, |node| Action::Resume { node }).await?;
+            self.with_frozen_clients.borrow_mut().remove(&fault);
+        }
+        Ok(())
     }
 
     pub(super) async fn kill_in_defragmentation(&self, blow: &Blow<'_>) -> Result<(), String> {
