@@ -16,7 +16,6 @@ use crate::{
     properties,
     proto::etcdserverpb::{AlarmType, StatusResponse},
     random,
-    settings::Class,
     traffic::session::{Session, SessionError, Worker},
     types::ConnectionId,
 };
@@ -34,7 +33,7 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
     let mut applied = Applied::default();
     let mut before = None;
     let mut evidence = vec![];
-    let rounds = if session.has(Class::LittleOfAll) { 8 } else { random::between(1, 20) };
+    let rounds = session.plan(|| 8, || random::between(1, 20));
     for _ in 0..rounds {
         if Instant::now() >= until {
             break;

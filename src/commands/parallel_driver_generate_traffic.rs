@@ -4,7 +4,6 @@ use std::{env, sync::Arc};
 
 use crate::{
     exit::ExitStatus,
-    settings::Class,
     traffic::{
         generate::{self, Plan},
         session::{Session, SessionError},
@@ -18,8 +17,7 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
     let pinned = env::var(IN_SEQUENCE_VARIABLE).ok().and_then(|number| number.parse().ok());
     let plan = match pinned {
         Some(writes) => Plan::in_sequence(writes),
-        None if session.has(Class::LittleOfAll) => Plan::little_of_all(),
-        None => Plan::draw(),
+        None => session.plan(Plan::little_of_all, Plan::draw),
     };
     let summary = generate::run(&session, &plan).await?;
     println!(

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::{
     exit::ExitStatus,
-    settings::Class,
     traffic::{
         leases::{self, Plan},
         session::{Session, SessionError},
@@ -13,7 +12,7 @@ use crate::{
 };
 
 pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
-    let plan = if session.has(Class::LittleOfAll) { Plan::little_of_all() } else { Plan::draw() };
+    let plan = session.plan(Plan::little_of_all, Plan::draw);
     let summary = leases::run(&session, &plan).await?;
     println!(
         "{} leases granted, {} revoked, {} expired, by {} workers; {} requests answered, {} without an answer",

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::{
     exit::ExitStatus,
-    settings::Class,
     traffic::{
         contend::{self, Plan},
         session::{Session, SessionError},
@@ -12,7 +11,7 @@ use crate::{
 };
 
 pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
-    let plan = if session.has(Class::LittleOfAll) { Plan::little_of_all() } else { Plan::draw() };
+    let plan = session.plan(Plan::little_of_all, Plan::draw);
     let summary = contend::run(&session, &plan).await?;
     println!("{summary} by {} workers", plan.workers);
     Ok(ExitStatus::Holds)

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::{
     exit::ExitStatus,
-    settings::Class,
     traffic::{
         session::{Session, SessionError},
         watches::{self, Plan},
@@ -12,8 +11,7 @@ use crate::{
 };
 
 pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
-    let plans =
-        if session.has(Class::LittleOfAll) { Plan::little_of_all().to_vec() } else { vec![Plan::draw()] };
+    let plans = session.plan(|| Plan::little_of_all().to_vec(), || vec![Plan::draw()]);
     for plan in plans {
         let on = format!("streams of {:?} watches", plan.streams);
         let summary = watches::run(&session, plan).await?;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::{
     exit::ExitStatus,
-    settings::Class,
     traffic::{
         deletes,
         session::{Session, SessionError},
@@ -12,7 +11,7 @@ use crate::{
 };
 
 pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
-    let (runs, mut broken) = (if session.has(Class::LittleOfAll) { 4 } else { 1 }, 0);
+    let (runs, mut broken) = (session.plan(|| 4, || 1), 0);
     for _ in 0..runs {
         let summary = deletes::run(&session, deletes::BUDGET / runs).await?;
         println!(

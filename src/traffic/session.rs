@@ -97,6 +97,11 @@ impl Session {
         self.classes.contains(&class)
     }
 
+    /// What a command is to do: a little of all where that was asked for, else what is drawn.
+    pub fn plan<P>(&self, little_of_all: impl FnOnce() -> P, draw: impl FnOnce() -> P) -> P {
+        if self.has(Class::LittleOfAll) { little_of_all() } else { draw() }
+    }
+
     /// A member drawn at random.
     pub fn any_member(&self) -> usize {
         random::index(self.clients.len())
