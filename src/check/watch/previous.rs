@@ -1,6 +1,6 @@
 //! Whether the pairs that come with events are those from before them. In go watches and what is known to have
-//! happened, out comes what breaks that. A missing pair is allowed where it may have been compacted, and once the end of the watch was asked
-//! for.
+//! happened, out comes what breaks that. A missing pair is allowed where it may have been compacted, and once the end
+//! of the watch was asked for.
 
 use super::{
     Finding,
