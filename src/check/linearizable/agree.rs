@@ -8,7 +8,7 @@ use crate::{
         execute::{Pairs, Reply, branch, order},
         store::{Pair, Store, single},
     },
-    operation::{Answer, KeyRange, KeyValue, Order, OrderBy, Range, RangeAnswer, Request, Txn},
+    operation::{Answer, KeyRange, KeyValue, Order, OrderBy, Range, RangeAnswer, Request},
     types::Blob,
 };
 
@@ -27,8 +27,8 @@ pub(super) enum Cause<'h> {
     Keys(&'h KeyRange),
     /// How many of these keys are there; which, is as the answer says as far as it does.
     Count(&'h KeyRange),
-    /// The compares went another way.
-    Compares(&'h Txn),
+    /// The compares of this transaction went another way.
+    Compares(&'h Request),
 }
 
 type Agreement<'h> = Result<(), Cause<'h>>;
@@ -101,7 +101,7 @@ pub(super) fn reply<'h>(reply: &Reply<'h>, request: &'h Request, answer: &'h Ans
         }
         (Reply::Txn(holds, replies), Request::Txn(txn), Answer::Txn { succeeded, answers }) => {
             if holds != succeeded {
-                return Err(Cause::Compares(txn));
+                return Err(Cause::Compares(request));
             }
             let requests = branch(txn, *holds);
             if answers.len() != requests.len() {

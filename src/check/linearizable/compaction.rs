@@ -56,10 +56,7 @@ fn word(operation: &Operation) -> Option<Word> {
                 Request::Compact(compact) if said(COMPACTED) => Some(Word::AtLeast(compact.revision)),
                 Request::Compact(compact) if said(FUTURE) => Some(Word::Before(compact.revision)),
                 _ if said(COMPACTED) => asked.iter().min().map(next).map(Word::AtLeast),
-                // A stale member may not know yet of a revision that has long come.
-                _ if said(FUTURE) && request.is_linearizable() => {
-                    asked.iter().max().copied().map(Word::Before)
-                }
+                _ if said(FUTURE) => asked.iter().max().copied().map(Word::Before),
                 _ => None,
             }
         }

@@ -245,17 +245,17 @@ impl<'h, 't> Search<'h, 't> {
         };
         let cause = match reply {
             Ok(reply) => match agree::reply(&reply, &operation.request, &response.answer) {
-                Ok(()) if self.store.revision() == revision => {
+                // It changed what its answer says, so it made the revision.
+                Ok(()) => {
                     let Some(difference) = self.told_otherwise(mark) else { return Ok(()) };
                     self.store.go_back(Revision(revision.0 - 1));
                     return Err(self.contradicted(&difference, writer, revision));
                 }
-                Ok(()) => Cause::Itself,
                 Err(cause) => cause,
             },
             Err(_) => match &operation.request {
                 Request::Put(put) => Cause::Pair(&put.key, None),
-                Request::Txn(txn) => Cause::Compares(txn),
+                Request::Txn(_) => Cause::Compares(&operation.request),
                 _ => Cause::Itself,
             },
         };
@@ -311,14 +311,14 @@ impl<'h, 't> Search<'h, 't> {
                     self.store.go_back(now);
                     let cause = match request {
                         Request::DeleteRange(delete) => Cause::Keys(&delete.keys),
-                        Request::Txn(txn) => Cause::Compares(txn),
+                        Request::Txn(_) => Cause::Compares(request),
                         _ => Cause::Itself,
                     };
                     return Err((cause, now));
                 }
                 // Another state may take another branch, which is not refused.
                 let refused = match request {
-                    Request::Txn(txn) => Cause::Compares(txn),
+                    Request::Txn(_) => Cause::Compares(request),
                     _ => Cause::Itself,
                 };
                 let agreed =

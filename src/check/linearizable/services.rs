@@ -78,13 +78,15 @@ pub(super) fn parts(operations: &[&Operation], rows: &Rows, told: &Told<'_>) -> 
     if nameless.is_empty() {
         return (parts, 0);
     }
-    let mut taken = HashSet::new();
-    for part in &parts {
-        unknown::written(&part.request, &mut |key: &Blob, _| {
-            taken.insert(key.clone());
+    // All keys that any request puts, but for those that are looked for.
+    let mut put = HashSet::new();
+    let requests = operations.iter().map(|operation| &operation.request);
+    for request in requests.chain(parts.iter().map(|part| &part.request)) {
+        unknown::puts(request, &mut |of| {
+            put.insert(&of.key);
         });
     }
-    let (chosen, doubtful) = chosen::leases(&nameless, operations, (rows, told), &taken);
+    let (chosen, doubtful) = chosen::leases(&nameless, operations, (rows, told), &put);
     for (number, lease) in chosen {
         let operation = operations[number as usize];
         let found = of_operation(operation, lease).into_iter().flatten();

@@ -31,7 +31,7 @@ pub(super) enum Seen<'h> {
     Deleted,
 }
 
-/// What was seen of a key at a revision.
+/// What was seen of a key at a revision, or by the transaction that made it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sighting<'h> {
     pub at: Revision,
@@ -166,36 +166,12 @@ impl<'h> Sightings<'h> {
                 self.all_gone(&delete.keys, &[], at, gone, store);
             }
             (Request::Txn(txn), Answer::Txn { succeeded, answers }) => {
-                let parts = || branch(txn, *succeeded).iter().zip(answers);
-                if answer.changes() {
-                    self.certain_puts(request, answer, at, store);
-                } else {
-                    parts().for_each(|(request, answer)| self.whole(request, answer, at, store));
+                for (request, answer) in branch(txn, *succeeded).iter().zip(answers) {
+                    self.whole(request, answer, at, store);
                 }
             }
             (Request::Range(range), Answer::Range(answer)) if range.reads_at(at) == at => {
                 self.range(range, answer, at, store);
-            }
-            _ => {}
-        }
-    }
-
-    fn certain_puts(
-        &mut self,
-        request: &'h Request,
-        answer: &'h Answer,
-        at: Revision,
-        store: &mut Store<'h>,
-    ) {
-        match (request, answer) {
-            (Request::Put(put), _) => {
-                let key = store.id(&put.key);
-                Self::slot(&mut self.puts, key).push(at);
-            }
-            (Request::Txn(txn), Answer::Txn { succeeded, answers }) => {
-                for (request, answer) in branch(txn, *succeeded).iter().zip(answers) {
-                    self.certain_puts(request, answer, at, store);
-                }
             }
             _ => {}
         }
@@ -335,3 +311,6 @@ pub(super) fn each_pair<'h>(answer: &'h Answer, each: &mut impl FnMut(&'h KeyVal
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

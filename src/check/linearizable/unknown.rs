@@ -11,7 +11,7 @@ use super::{
 use crate::{
     history::reader::Operation,
     model::store::{KeyId, Store, single},
-    operation::{KeyRange, KeyValue, OrderBy, Outcome, Put, Request, Target, Txn},
+    operation::{KeyRange, KeyValue, OrderBy, Outcome, Put, Request, Target},
     types::{Blob, LeaseId, Monotonic, Revision},
 };
 
@@ -181,25 +181,19 @@ impl<'h> Candidates<'h> {
     }
 
     fn index_puts(&mut self, number: u32, request: &'h Request, store: &mut Store<'h>) {
-        match request {
-            Request::Put(put) => {
-                let key = store.id(&put.key);
-                let list = if put.ignore_value {
-                    self.keepers.entry(key).or_default()
-                } else {
-                    self.puts.entry((key, put.value.as_slice())).or_default()
-                };
-                for list in [list, self.putters.entry(key).or_default()] {
-                    if list.last() != Some(&number) {
-                        list.push(number);
-                    }
+        puts(request, &mut |put| {
+            let key = store.id(&put.key);
+            let list = if put.ignore_value {
+                self.keepers.entry(key).or_default()
+            } else {
+                self.puts.entry((key, put.value.as_slice())).or_default()
+            };
+            for list in [list, self.putters.entry(key).or_default()] {
+                if list.last() != Some(&number) {
+                    list.push(number);
                 }
             }
-            Request::Txn(Txn { success, failure, .. }) => {
-                success.iter().chain(failure).for_each(|request| self.index_puts(number, request, store));
-            }
-            _ => {}
-        }
+        });
     }
 
     fn note_values(&mut self, request: &'h Request, store: &mut Store<'h>) {
@@ -304,7 +298,7 @@ fn may_write(request: &Request, key: &Blob) -> bool {
 }
 
 /// Hands on the keys that a request may write, and whether it is one key.
-pub(super) fn written<'h>(request: &'h Request, each: &mut impl FnMut(&'h Blob, bool)) {
+fn written<'h>(request: &'h Request, each: &mut impl FnMut(&'h Blob, bool)) {
     match request {
         Request::Put(put) => each(&put.key, true),
         Request::DeleteRange(delete) => each(&delete.keys.key, single(&delete.keys)),
@@ -364,9 +358,18 @@ fn attachable<'h>(
 
 /// Hands on the puts of a request that attach a key to a lease.
 fn attaching<'h>(request: &'h Request, each: &mut impl FnMut(&'h Put)) {
+    puts(request, &mut |put| {
+        if put.lease != LeaseId(0) {
+            each(put);
+        }
+    });
+}
+
+/// Hands on the puts of a request, whichever way it may go.
+pub(super) fn puts<'h>(request: &'h Request, each: &mut impl FnMut(&'h Put)) {
     match request {
-        Request::Put(put) if put.lease != LeaseId(0) => each(put),
-        Request::Txn(txn) => txn.success.iter().chain(&txn.failure).for_each(|part| attaching(part, each)),
+        Request::Put(put) => each(put),
+        Request::Txn(txn) => txn.success.iter().chain(&txn.failure).for_each(|part| puts(part, each)),
         _ => {}
     }
 }

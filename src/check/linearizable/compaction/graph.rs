@@ -22,8 +22,6 @@ use crate::{
 enum Node {
     /// An operation took place.
     Operation(u32),
-    /// A compaction's answer left: its revision had come then, if not when the compaction took place.
-    Answer(u32),
     /// A revision was made.
     Write(Revision),
     /// A time.
@@ -150,14 +148,10 @@ impl<'h, 't> Graph<'h, 't> {
                 node
             }
         };
-        match role {
-            Some(Role::Read(revision)) if revision >= self.timeline.base => self.edge(own, Some(node)),
-            Some(Role::Before(_)) => {
-                let answer = self.node(Node::Answer(index));
-                self.edge(own, Some(answer));
-                self.edge(Some(answer), returned);
-            }
-            _ => {}
+        if let Some(Role::Read(revision)) = role
+            && revision >= self.timeline.base
+        {
+            self.edge(own, Some(node));
         }
         self.edge(Some(node), returned);
         if operation.request.is_linearizable() {
@@ -267,7 +261,7 @@ impl<'h, 't> Graph<'h, 't> {
     fn named(&self, node: Node, next: Node) -> [Option<u32>; 2] {
         let timeline = self.timeline;
         let own = match node {
-            Node::Operation(index) | Node::Answer(index) => Some(index),
+            Node::Operation(index) => Some(index),
             Node::Write(revision) => timeline.writer(revision).map(|writer| writer.index),
             Node::Time(_) | Node::Step(_) => None,
         };

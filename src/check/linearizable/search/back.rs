@@ -5,10 +5,7 @@ use super::{
     Frame, Mismatch, Search, Source,
     culprits::{Blame, Concern},
 };
-use crate::{
-    operation::{KeyRange, Request, Txn},
-    types::Revision,
-};
+use crate::{operation::Request, types::Revision};
 
 impl Search<'_, '_> {
     /// No option of the last gap is left: what it blames.
@@ -72,7 +69,9 @@ impl Search<'_, '_> {
     /// What was chosen may do something else about the keys of a conflict if its compares go another way.
     fn blame_compares_of_chosen(&mut self, number: usize, concern: &Concern) {
         let Some(chosen) = self.frames[number].chosen else { return };
-        let Some((_, Request::Txn(txn))) = self.candidates.all[chosen as usize].operation else { return };
+        let Some((_, request @ Request::Txn(_))) = self.candidates.all[chosen as usize].operation else {
+            return;
+        };
         if let Concern::Keys(keys) = concern
             && !self.candidates.touches(chosen, keys, &self.store)
         {
@@ -80,7 +79,7 @@ impl Search<'_, '_> {
         }
         let mut blame = Blame::default();
         let before = Revision(self.gaps[number].0 - 1);
-        compared(txn, &mut |keys| self.blame_keys(keys, before, &mut blame));
+        self.blame_request(request, before, &mut blame);
         self.frames[number].blame.add(blame);
     }
 
@@ -101,16 +100,6 @@ impl Search<'_, '_> {
     fn release(&mut self, number: usize) {
         if let Some(chosen) = self.frames[number].chosen.take() {
             self.users[chosen as usize] = None;
-        }
-    }
-}
-
-/// Hands on the keys that a transaction compares, with those that it nests.
-fn compared(txn: &Txn, each: &mut impl FnMut(&KeyRange)) {
-    txn.compare.iter().for_each(|compare| each(&compare.keys));
-    for request in txn.success.iter().chain(&txn.failure) {
-        if let Request::Txn(txn) = request {
-            compared(txn, each);
         }
     }
 }

@@ -7,11 +7,11 @@ use crate::{
         evidence,
         linearizable::{
             agree::Cause,
-            unknown::{Kind, decides},
+            unknown::{Kind, decides, puts},
         },
     },
     model::store::{KeyId, single},
-    operation::{KeyRange, KeyValue, Request, Txn},
+    operation::{KeyRange, KeyValue, Request},
     types::{Blob, LeaseId, Revision},
 };
 
@@ -37,13 +37,10 @@ impl<'h> Search<'h, '_> {
         let candidate = self.candidates.all[option as usize];
         let before = Revision(gap.0 - 1);
         match (candidate.kind, candidate.operation) {
-            (Kind::Put(_), _) => {}
-            (Kind::LeaseEnd(lease), _) => self.blame_lease(lease, before, blame),
+            // Which keys a lease had is told by those that went.
+            (Kind::Put(_) | Kind::LeaseEnd(_), _) => {}
             (Kind::Loss, _) | (_, None) => blame.anything(0..self.number_of(gap)),
-            (_, Some((_, request))) => {
-                decides(request, &mut |keys| self.blame_keys(keys, before, blame));
-                self.blame_puts(request, before, blame);
-            }
+            (_, Some((_, request))) => self.blame_request(request, before, blame),
         }
     }
 
@@ -70,16 +67,14 @@ impl<'h> Search<'h, '_> {
         }
     }
 
-    pub(super) fn blame_puts(&self, request: &Request, at: Revision, blame: &mut Blame) {
-        match request {
-            Request::Put(put) if put.ignore_value || put.ignore_lease => {
+    /// Blames the gaps on which it depends what a request does, and what its puts keep.
+    pub(super) fn blame_request(&self, request: &Request, at: Revision, blame: &mut Blame) {
+        decides(request, &mut |keys| self.blame_keys(keys, at, blame));
+        puts(request, &mut |put| {
+            if put.ignore_value || put.ignore_lease {
                 self.blame_keys(&KeyRange::single(put.key.clone()), at, blame);
             }
-            Request::Txn(txn) => {
-                txn.success.iter().chain(&txn.failure).for_each(|part| self.blame_puts(part, at, blame));
-            }
-            _ => {}
-        }
+        });
     }
 
     /// Blames the gaps that can have made the state of a key at a revision.
@@ -156,17 +151,9 @@ impl<'h> Search<'h, '_> {
             }
             Cause::Keys(keys) => self.blame_keys(keys, at, &mut blame),
             Cause::Count(keys) => self.effort.steps += self.blame_count(keys, at, &mut blame),
-            Cause::Compares(txn) => self.blame_compares(txn, at, &mut blame),
+            Cause::Compares(request) => self.blame_request(request, at, &mut blame),
         }
         blame
-    }
-
-    fn blame_compares(&self, txn: &'h Txn, at: Revision, blame: &mut Blame) {
-        txn.compare.iter().for_each(|compare| self.blame_keys(&compare.keys, at, blame));
-        for request in txn.success.iter().chain(&txn.failure) {
-            decides(request, &mut |keys| self.blame_keys(keys, at, blame));
-            self.blame_puts(request, at, blame);
-        }
     }
 
     /// A key was seen as it is not: what was certainly done to it narrows down who can have caused that.

@@ -5,7 +5,7 @@ use super::{Blame, Frame, KEYS_AT_MOST, Search};
 use crate::{
     check::linearizable::{sightings::Seen, unknown::Kind},
     model::store::KeyId,
-    operation::Request,
+    operation::{KeyValue, Request},
     types::{LeaseId, Revision},
 };
 
@@ -93,7 +93,7 @@ impl<'t> Search<'_, 't> {
     fn add_losses(&self, gap: Revision, frame: &mut Frame) {
         for lease in self.store.leases() {
             for key in self.store.attached(lease) {
-                if self.urgency_of_deleting([key].into_iter(), gap).is_some() {
+                if self.urgency_of_deleting([key].into_iter(), gap, |_| true).is_some() {
                     frame.options.extend(self.candidates.losses.get(&key));
                 }
             }
@@ -142,24 +142,34 @@ impl<'t> Search<'_, 't> {
             return Some(last);
         };
         let keys = self.store.pairs(&delete.keys).take(KEYS_AT_MOST);
-        self.urgency_of_deleting(keys.filter_map(|pair| self.store.known(pair.key)), gap)
+        self.urgency_of_deleting(keys.filter_map(|pair| self.store.known(pair.key)), gap, |_| true)
     }
 
-    /// The same for the end of a lease.
+    /// The same for the end of a lease. A key that is seen later as it was before rules it out only if it was seen to be
+    /// attached to this lease: to which one it is now may be up to an earlier gap.
     fn urgency_of_end(&self, lease: LeaseId, gap: Revision) -> Option<Urgency> {
-        let urgency = self.urgency_of_deleting(self.store.attached(lease).take(KEYS_AT_MOST), gap)?;
+        let keys = self.store.attached(lease).take(KEYS_AT_MOST);
+        let urgency = self.urgency_of_deleting(keys, gap, |kv| kv.lease == lease)?;
         let earliest = self.terms.earliest.get(&lease);
         let early = earliest.is_some_and(|earliest| *earliest > self.timeline.deadline(gap));
         Some(if early { (6, Revision(i64::MAX)) } else { urgency })
     }
 
-    fn urgency_of_deleting(&self, keys: impl Iterator<Item = KeyId>, gap: Revision) -> Option<Urgency> {
+    /// The same for whatever deletes these keys, where it certainly deletes those that look so.
+    fn urgency_of_deleting(
+        &self,
+        keys: impl Iterator<Item = KeyId>,
+        gap: Revision,
+        deletes: impl Fn(&KeyValue) -> bool,
+    ) -> Option<Urgency> {
         let mut urgency = (5, Revision(i64::MAX));
         for key in keys {
             let next = self.sightings.next(key, gap);
             match next.map(|sighting| (sighting.seen, sighting.at)) {
                 Some((Seen::Absent, at)) => urgency = urgency.min((1, at)),
-                Some((Seen::Pair(kv) | Seen::Key(kv), _)) if kv.mod_revision < gap => return None,
+                Some((Seen::Pair(kv) | Seen::Key(kv), _)) if kv.mod_revision < gap && deletes(kv) => {
+                    return None;
+                }
                 Some((Seen::Pair(kv) | Seen::Key(kv), _)) if kv.create_revision > gap => {
                     urgency = urgency.min((1, kv.create_revision));
                 }

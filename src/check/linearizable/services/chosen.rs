@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::{
-    check::linearizable::{rows::Rows, sightings, told::Told, unknown},
+    check::linearizable::{rows::Rows, sightings, told::Told},
     history::reader::Operation,
     model::execute::branch,
     operation::{
@@ -54,21 +54,31 @@ struct Sight<'h> {
     value: Option<&'h Blob>,
 }
 
-/// A lease for each operation, in any order, and how many of them are made up though it may matter which.
+/// A lease for each operation, in any order, and how many of them are made up though it may matter which. `put` are the
+/// keys that requests put.
 pub(super) fn leases<'h>(
     nameless: &[Nameless<'h>],
     operations: &[&'h Operation],
     (rows, told): (&Rows, &Told<'h>),
-    taken: &HashSet<Blob>,
+    put: &HashSet<&Blob>,
 ) -> (Vec<(u32, LeaseId)>, usize) {
     let (mut chosen, mut doubtful) = (vec![], 0);
     let deadlines = Deadlines::new(rows, told);
-    let names: BTreeMap<&[u8], &Blob> = nameless.iter().map(|it| (it.name.as_slice(), it.name)).collect();
+    let mut sights = Sights::of(nameless);
+    sights.go_through(operations, told);
+    let mut page_ends = vec![];
+    for operation in operations {
+        if let Some(response) = operation.response() {
+            page_end(&operation.request, &response.answer, &mut |key| page_ends.push(key));
+        }
+    }
     let mut made_up = i64::MAX;
-    for name in names.into_values() {
+    for (name, sights) in sights.0 {
         let mut open: Vec<_> = nameless.iter().filter(|it| it.name == name).collect();
         open.sort_by_key(|it| it.call);
-        for sight in sights(name, operations, told, taken) {
+        let mut sights: Vec<_> = sights.into_iter().filter(|(key, _)| !put.contains(key)).collect();
+        sights.sort_by_key(|(_, sight)| sight.by);
+        for (_, sight) in sights {
             let fits = |it: &&Nameless<'_>| {
                 it.call <= deadlines.of(sight.by) && sight.value.is_none_or(|value| value == it.value)
             };
@@ -76,11 +86,12 @@ pub(super) fn leases<'h>(
                 chosen.push((open.remove(place).operation, sight.lease));
             }
         }
-        if operations.iter().any(|operation| pages_within(name, operation)) {
+        let keys = ownership_keys(name);
+        if page_ends.iter().any(|key| keys.contains(key)) {
             doubtful += open.len();
         }
         for left in open {
-            while taken.contains(&ownership_key(name, LeaseId(made_up))) {
+            while put.contains(&ownership_key(name, LeaseId(made_up))) {
                 made_up -= 1;
             }
             chosen.push((left.operation, LeaseId(made_up)));
@@ -90,65 +101,55 @@ pub(super) fn leases<'h>(
     (chosen, doubtful)
 }
 
-/// The keys below a name that no recorded request puts, in the order in which they were there.
-fn sights<'h>(
-    name: &'h Blob,
-    operations: &[&'h Operation],
-    told: &Told<'h>,
-    taken: &HashSet<Blob>,
-) -> Vec<Sight<'h>> {
-    let mut sights: BTreeMap<&[u8], Sight<'h>> = BTreeMap::new();
-    let mut put: HashSet<&[u8]> = HashSet::new();
-    let mut see = |kv: &'h KeyValue, by: Revision| {
-        let Some(lease) = owning_lease(name, &kv.key) else { return };
-        if taken.contains(&kv.key) {
-            return;
-        }
-        let value = (kv.version == Version(1)).then_some(&kv.value);
-        let sight = sights.entry(kv.key.as_slice()).or_insert(Sight { by, lease, value });
-        (sight.by, sight.value) = (sight.by.min(by), sight.value.or(value));
-    };
-    for operation in operations {
-        unknown::written(&operation.request, &mut |key: &'h Blob, _| {
-            put.insert(key.as_slice());
-        });
-        let Some(response) = operation.response() else { continue };
-        if let Answer::Election(ElectionAnswer::Leader { kv }) = &response.answer {
-            see(kv, kv.create_revision);
-        }
-        sightings::each_pair(&response.answer, &mut |kv| see(kv, kv.create_revision));
+/// For each name: the keys below it that anybody saw.
+struct Sights<'h>(BTreeMap<&'h Blob, BTreeMap<&'h Blob, Sight<'h>>>);
+
+impl<'h> Sights<'h> {
+    fn of(nameless: &[Nameless<'h>]) -> Self {
+        Self(nameless.iter().map(|it| (it.name, BTreeMap::new())).collect())
     }
-    for change in &told.changes {
-        let kv = &change.event.kv;
-        let by = if change.event.delete { Revision(kv.mod_revision.0 - 1) } else { kv.create_revision };
-        see(kv, by);
-        if let Some(before) = &change.event.prev_kv {
-            see(before, before.create_revision);
+
+    fn go_through(&mut self, operations: &[&'h Operation], told: &Told<'h>) {
+        for response in operations.iter().filter_map(|operation| operation.response()) {
+            if let Answer::Election(ElectionAnswer::Leader { kv }) = &response.answer {
+                self.see(kv, kv.create_revision);
+            }
+            sightings::each_pair(&response.answer, &mut |kv| self.see(kv, kv.create_revision));
+        }
+        for change in &told.changes {
+            let kv = &change.event.kv;
+            let by = if change.event.delete { Revision(kv.mod_revision.0 - 1) } else { kv.create_revision };
+            self.see(kv, by);
+            if let Some(before) = &change.event.prev_kv {
+                self.see(before, before.create_revision);
+            }
         }
     }
-    sights.retain(|key, _| !put.contains(key));
-    let mut sights: Vec<_> = sights.into_values().collect();
-    sights.sort_by_key(|sight| sight.by);
-    sights
+
+    fn see(&mut self, kv: &'h KeyValue, by: Revision) {
+        for (name, sights) in &mut self.0 {
+            let Some(lease) = owning_lease(name, &kv.key) else { continue };
+            let value = (kv.version == Version(1)).then_some(&kv.value);
+            let sight = sights.entry(&kv.key).or_insert(Sight { by, lease, value });
+            (sight.by, sight.value) = (sight.by.min(by), sight.value.or(value));
+        }
+    }
 }
 
-/// Whether an answer left out pairs behind one below the name, by the order of keys.
-fn pages_within(name: &Blob, operation: &Operation) -> bool {
-    let Some(response) = operation.response() else { return false };
-    pages(&operation.request, &response.answer, &|key| ownership_keys(name).contains(key))
-}
-
-fn pages(request: &Request, answer: &Answer, is_below: &impl Fn(&Blob) -> bool) -> bool {
+/// The last keys of pages: what an answer left out is behind them, by the order of keys.
+fn page_end<'h>(request: &Request, answer: &'h Answer, each: &mut impl FnMut(&'h Blob)) {
     match (request, answer) {
-        (Request::Range(range), Answer::Range(answer)) => {
-            let last = answer.kvs.last().filter(|_| range.limit > 0 && range.order_by == OrderBy::Key);
-            last.is_some_and(|kv| is_below(&kv.key))
+        (Request::Range(range), Answer::Range(answer))
+            if range.limit > 0 && range.order_by == OrderBy::Key =>
+        {
+            answer.kvs.last().into_iter().for_each(|kv| each(&kv.key));
         }
         (Request::Txn(txn), Answer::Txn { succeeded, answers }) => {
-            let mut parts = branch(txn, *succeeded).iter().zip(answers);
-            parts.any(|(request, answer)| pages(request, answer, is_below))
+            for (request, answer) in branch(txn, *succeeded).iter().zip(answers) {
+                page_end(request, answer, each);
+            }
         }
-        _ => false,
+        _ => {}
     }
 }
 

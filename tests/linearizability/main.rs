@@ -1,0 +1,93 @@
+//! The linearizability checker against one that tries every order, on small random histories, valid and mutated
+//! (here), and on short histories that were thought up: `sequence.rs` and `stories.rs`.
+
+#![expect(clippy::unwrap_used, reason = "helper functions of tests")]
+
+#[path = "../histories/exhaustive.rs"]
+mod exhaustive;
+#[path = "../histories/mod.rs"]
+mod histories;
+mod sequence;
+mod stories;
+
+use std::time::Instant;
+
+use etcd_antithesis::{check::linearizable, verdict::Verdict};
+use histories::{Generated, Shape, generate, mutate::mutate};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+#[derive(Debug, Default)]
+struct Tally {
+    holds: usize,
+    broken: usize,
+    undecided: usize,
+}
+
+fn case(seed: u64) -> Generated {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut generated = generate(Shape::small(&mut random), seed);
+    for _ in 0..random.gen_range(0..4) {
+        mutate(&mut generated, &mut random);
+    }
+    generated
+}
+
+/// Compares verdicts; both checkers must agree on each case.
+fn compare(seeds: impl Iterator<Item = u64>) -> Tally {
+    let mut tally = Tally::default();
+    for seed in seeds {
+        let generated = case(seed);
+        let found = linearizable::check(&generated.histories());
+        match &found.verdict {
+            Verdict::Undecided(_) => tally.undecided += 1,
+            verdict => {
+                let holds = matches!(verdict, Verdict::Holds);
+                assert!(
+                    holds == exhaustive::explains(&generated),
+                    "seed {seed}\n{}\n{verdict:?}\n{:?}",
+                    generated.shown(),
+                    found.figures
+                );
+                if holds { tally.holds += 1 } else { tally.broken += 1 }
+            }
+        }
+    }
+    tally
+}
+
+/// On 100,000 cases the checker says what trying every order says.
+#[test]
+fn the_checker_agrees_with_trying_every_order() {
+    let (start, cases) = (Instant::now(), 100_000);
+    let tally = compare(0..cases);
+    println!("{tally:?} in {:?}", start.elapsed());
+    assert!(tally.holds > 20_000 && tally.broken > 20_000, "{tally:?}");
+    assert!(tally.undecided < 3_000, "{tally:?}");
+}
+
+/// The same for longer; `CASES` and `SEED` say how long and where to begin.
+#[test]
+#[ignore = "takes minutes; run by hand"]
+fn the_checker_agrees_for_longer() {
+    let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let (start, cases) = (number("SEED", 1_000_000), number("CASES", 5_000_000));
+    println!("{:?}", compare(start..start + cases));
+}
+
+/// A search that may do next to nothing calls nothing broken that holds.
+#[test]
+fn a_bound_on_the_search_breaks_nothing() {
+    let generated = generate(Shape { unknown_percent: 60, ..Shape::bench(2_000, 3, 0) }, 1);
+    let found = linearizable::check_within(&generated.histories(), 0);
+    assert!(matches!(found.verdict, Verdict::Undecided(_)), "{:?}", found.verdict);
+}
+
+/// Larger histories than every order could be tried for: what really happened holds.
+#[test]
+fn larger_valid_histories_hold() {
+    for (seed, unknown) in (0..).zip([0, 1, 5, 20]) {
+        let generated = generate(Shape::bench(2_000, 10, unknown), seed);
+        let found = linearizable::check(&generated.histories());
+        assert_eq!(found.verdict, Verdict::Holds, "{unknown} %: {:?}", found.figures);
+    }
+}
