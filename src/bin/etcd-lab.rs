@@ -12,7 +12,7 @@ use etcd_antithesis::{
         error::LabError,
         etcd_binary::EtcdVersion,
         fault::list::Choice,
-        hunt::{self, profile::Members},
+        hunt::{self, known::SetAside, profile::Members},
         manual,
         prepare::ClusterOptions,
         run::{self, Options},
@@ -161,9 +161,9 @@ struct HuntOptions {
     /// Go on after a finding until the time is over, and look for no smaller profile
     #[arg(long)]
     go_on: bool,
-    /// Go on after a finding that known bugs of etcd explain
-    #[arg(long)]
-    set_aside_known: bool,
+    /// Go on after findings that known bugs of etcd explain: `known`, or their numbers, such as 15220,20221
+    #[arg(long, value_name = "ISSUES")]
+    set_aside: Option<SetAside>,
     /// Stop at this property alone: a guarantee, such as watch-resumable
     #[arg(long, value_name = "PROPERTY")]
     look_for: Option<String>,
@@ -238,7 +238,7 @@ fn members(text: &str) -> Result<Members, String> {
 }
 
 fn hunt(common: CommonOptions, wanted: HuntOptions) -> hunt::Options {
-    let HuntOptions { members, profile, time, shrink, go_on, set_aside_known, look_for } = wanted;
+    let HuntOptions { members, profile, time, shrink, go_on, set_aside, look_for } = wanted;
     let common = options(common);
     let default = || EtcdVersion::DEFAULT.to_string();
     let etcd = common.cluster.etcd.unwrap_or_else(default).split(',').map(str::to_owned).collect();
@@ -250,7 +250,7 @@ fn hunt(common: CommonOptions, wanted: HuntOptions) -> hunt::Options {
         time,
         shrink,
         go_on,
-        set_aside: set_aside_known,
+        set_aside: set_aside.unwrap_or_default(),
         look_for,
         seed: common.seed,
         disk_limit: common.disk_limit,

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use self::{
     finding::Finding,
-    known::Bug,
+    known::{Bug, SetAside},
     profile::{Members, Profile},
     shrink::Shrunk,
 };
@@ -63,8 +63,8 @@ pub struct Options {
     pub shrink: Duration,
     /// Go on after a finding until the time is over, and shrink nothing.
     pub go_on: bool,
-    /// Go on after a finding that the list of known bugs explains.
-    pub set_aside: bool,
+    /// Go on after findings that these explain.
+    pub set_aside: SetAside,
     /// Go on after findings of any other property.
     pub look_for: Option<String>,
     /// Decides all draws; drawn if there is none.
@@ -174,8 +174,7 @@ impl Hunt<'_> {
             let target = targets.choose(&mut self.rng).expect("there is at least one").clone();
             let profile = profile.cloned().unwrap_or_else(|| self.draw());
             let trial = self.trial(&target, &profile).await?;
-            let is_news = |found: &&Found| found.known.is_empty() || !self.options.set_aside;
-            if trial.found.iter().any(|found| is_news(&found)) {
+            if trial.found.iter().any(|found| !self.options.set_aside.includes(&found.known)) {
                 status = ExitStatus::Broken;
             }
             if let Some(found) = trial.found.iter().find(|found| is_of_interest(found, self.options)) {
@@ -259,5 +258,5 @@ fn known_as(finding: Finding, version: EtcdVersion, profile: &Profile) -> Found 
 /// Whether a timeline ends with it, and the hunt.
 fn is_of_interest(found: &Found, options: &Options) -> bool {
     let wanted = options.look_for.as_ref().is_none_or(|property| *property == found.finding.property);
-    !options.go_on && wanted && (found.known.is_empty() || !options.set_aside)
+    !options.go_on && wanted && !options.set_aside.includes(&found.known)
 }

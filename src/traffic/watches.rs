@@ -121,10 +121,13 @@ impl Plan {
         if heavy {
             streams = streams.into_iter().take(3).map(|watches| watches.min(5)).collect();
         }
+        // On one member for long, as through whatever befalls it meanwhile.
+        let pinned = random::chance(0.25);
+        let moves = |share: f64| if pinned { 0.0 } else { share };
         let starts = [Start::Now, Start::Past, Start::Future, Start::AtCompaction, Start::Compacted];
         let starts: Vec<_> = starts.into_iter().filter(|_| random::chance(0.7)).collect();
         Self {
-            budget: Duration::from_secs(*random::choice(&[2, 4, 8])),
+            budget: Duration::from_secs(if pinned { 20 } else { *random::choice(&[2, 4, 8]) }),
             deadline: Duration::from_millis(*random::choice(&[300, 1_000, 3_000])),
             streams,
             writers: if hundreds { 1 } else { *random::choice(&[1, 2, 4]) },
@@ -137,8 +140,8 @@ impl Plan {
             progress_notify: if hundreds { 0.02 } else { often() },
             ask_at_once: *random::choice(&[0.0, 0.3, 1.0]),
             ask: now_and_then(),
-            cancel: now_and_then(),
-            leave: *random::choice(&[0.0, 0.003, 0.02]),
+            cancel: moves(now_and_then()),
+            leave: moves(*random::choice(&[0.0, 0.003, 0.02])),
             slow: *random::choice(&[0.0, 0.002, 0.02]),
             require_leader: *random::choice(&[0.0, 0.5]),
             large: if heavy { *random::choice(&[0.2, 0.6]) } else { 0.0 },

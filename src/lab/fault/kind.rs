@@ -113,6 +113,14 @@ impl Kind {
         self.facts().name
     }
 
+    /// Whether it strikes members at what the lab asked them for, or by what it asks.
+    pub fn is_coupled(self) -> bool {
+        matches!(
+            self,
+            Self::KillAtCompaction | Self::KillInDefragmentation | Self::KillAfterWrite | Self::FallBehind
+        )
+    }
+
     /// Whether it is a request that any operator may send: nothing lasts, so it may strike beside another fault.
     pub fn is_administrative(self) -> bool {
         matches!(self, Self::Defragment | Self::Compact | Self::Snapshot | Self::MoveLeader)

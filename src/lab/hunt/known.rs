@@ -1,12 +1,15 @@
 //! Bugs of etcd that are known: data, which say of a finding that it is one of them. In go a finding, the version and
 //! the profile that it was found with; out come the issues that explain it. It decides no verdict.
 
-use std::sync::LazyLock;
+use std::{str::FromStr, sync::LazyLock};
 
 use serde::Deserialize;
 
 use super::{finding::Finding, profile::Profile};
-use crate::{lab::etcd_binary::EtcdVersion, settings::Class};
+use crate::{
+    lab::etcd_binary::{EtcdBinaryError, EtcdVersion},
+    settings::Class,
+};
 
 /// A bug of etcd.
 #[derive(Debug, Clone, Deserialize)]
@@ -45,7 +48,7 @@ impl TryFrom<String> for Version {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|error: crate::lab::etcd_binary::EtcdBinaryError| error.to_string())
+        text.parse().map(Self).map_err(|error: EtcdBinaryError| error.to_string())
     }
 }
 
@@ -70,6 +73,47 @@ impl Bug {
     }
 }
 
+/// The bugs whose findings are counted, but stop nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SetAside {
+    /// None.
+    #[default]
+    Nothing,
+    /// All that are known.
+    Known,
+    /// These, by their numbers in etcd's tracker.
+    Issues(Vec<u32>),
+}
+
+impl SetAside {
+    /// Whether a finding that these issues explain is set aside.
+    pub fn includes(&self, known: &[u32]) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Known => !known.is_empty(),
+            Self::Issues(issues) => known.iter().any(|issue| issues.contains(issue)),
+        }
+    }
+}
+
+/// `known`, or numbers with commas between them.
+impl FromStr for SetAside {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "known" {
+            return Ok(Self::Known);
+        }
+        let issue = |word: &str| {
+            let issue = word.trim_start_matches('#').parse().ok();
+            let issue = issue.filter(|issue| BUGS.iter().any(|bug| bug.issue == *issue));
+            let all: Vec<_> = BUGS.iter().map(|bug| bug.issue.to_string()).collect();
+            issue.ok_or_else(|| format!("{word:?} is no known bug; there is: known, {}", all.join(", ")))
+        };
+        text.split(',').map(issue).collect::<Result<_, _>>().map(Self::Issues)
+    }
+}
+
 /// All that are known.
 pub static BUGS: LazyLock<Vec<Bug>> = LazyLock::new(|| {
     #[derive(Deserialize)]
@@ -83,4 +127,55 @@ pub static BUGS: LazyLock<Vec<Bug>> = LazyLock::new(|| {
 /// The issues that explain a finding; none if it is news.
 pub fn issues(finding: &Finding, version: EtcdVersion, profile: &Profile) -> Vec<&'static Bug> {
     BUGS.iter().filter(|bug| bug.explains(finding, version, profile)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::{check::judgement::Guarantee, lab::fault::profile::Profile as Faults};
+
+    fn finding(property: &str, evidence: &str) -> Finding {
+        Finding { property: property.to_owned(), evidence: vec![evidence.to_owned()], after: None }
+    }
+
+    fn profile(classes: &[Class]) -> Profile {
+        let drawn = Profile::draw(3.try_into().unwrap(), &mut StdRng::seed_from_u64(1));
+        Profile { classes: classes.to_vec(), faults: Faults::none(), ..drawn }
+    }
+
+    fn explained(finding: &Finding, version: &str, classes: &[Class]) -> Vec<u32> {
+        let found = issues(finding, version.parse().unwrap(), &profile(classes));
+        found.into_iter().map(|bug| bug.issue).collect()
+    }
+
+    #[test]
+    fn each_bug_names_guarantees_that_there_are() {
+        for bug in BUGS.iter() {
+            let is_known = |name: &String| Guarantee::ALL.iter().any(|guarantee| guarantee.name() == *name);
+            assert!(!bug.versions.is_empty() && bug.properties.iter().all(is_known), "{bug:?}");
+        }
+        assert!(BUGS.is_sorted_by_key(|bug| bug.issue));
+    }
+
+    #[test]
+    fn a_finding_is_explained_by_version_property_words_and_class() {
+        let lost = finding("watch-resumable", "a watch lacks delete of k");
+        assert_eq!(explained(&lost, "3.5.16", &[]), [19179]);
+        assert_eq!(explained(&lost, "3.5.15", &[]), [18089, 19179]);
+        assert_eq!(explained(&lost, "3.5.30", &[]), [] as [u32; 0]);
+        assert_eq!(explained(&finding("watch-resumable", "put"), "3.5.15", &[]), [] as [u32; 0]);
+        let differs = finding("members-agree", "");
+        assert_eq!(explained(&differs, "3.5.30", &[]), [] as [u32; 0]);
+        assert_eq!(explained(&differs, "3.5.30", &[Class::PastInWrites]), [18667]);
+    }
+
+    #[test]
+    fn what_is_set_aside_is_named_by_numbers() {
+        let some: SetAside = "18089,#20221".parse().unwrap();
+        assert!(some.includes(&[15220, 20221]) && !some.includes(&[15220]) && !some.includes(&[]));
+        assert!("known".parse::<SetAside>().unwrap().includes(&[1]) && !SetAside::Nothing.includes(&[1]));
+        assert!("1".parse::<SetAside>().unwrap_err().contains("18089"));
+    }
 }
