@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use self::{
     finding::Finding,
-    known::{Bug, SetAside},
+    known::{Found, SetAside},
     profile::{Members, Profile},
     shrink::Shrunk,
 };
@@ -96,15 +96,6 @@ struct Trial {
     /// How long it took, its cluster included.
     took: Duration,
     found: Vec<Found>,
-}
-
-/// A finding, and what is known of it.
-#[derive(Debug, Clone, Serialize)]
-struct Found {
-    #[serde(flatten)]
-    finding: Finding,
-    /// The issues that explain it.
-    known: Vec<u32>,
 }
 
 /// Hunts, and tells what was found.
@@ -201,9 +192,12 @@ impl Hunt<'_> {
         let judge = {
             let (version, profile, options) = (target.version, profile.clone(), self.options.clone());
             let look_for = self.look_for.clone();
-            let ends = move |finding: &Finding| match &look_for {
-                Some(property) => finding.property == *property,
-                None => is_of_interest(&known_as(finding.clone(), version, &profile), &options),
+            let ends = move |findings: &[Finding]| match &look_for {
+                Some(property) => findings.iter().any(|finding| finding.property == *property),
+                None => {
+                    let found = known::explain(findings.to_vec(), version, &profile);
+                    found.iter().any(|found| is_of_interest(found, &options))
+                }
             };
             tokio::spawn(live::watch(folder.history(), findings.clone(), ends, sender))
         };
@@ -217,7 +211,7 @@ impl Hunt<'_> {
         let at_the_end = live::broken(&folder.history(), None);
         let by_lab = Finding::among(&alone.properties());
         let findings = finding::each_once(live.into_iter().chain(at_the_end).chain(by_lab));
-        let found = findings.into_iter().map(|finding| known_as(finding, target.version, profile)).collect();
+        let found = known::explain(findings, target.version, profile);
         let (etcd, ended, took) = (target.name.clone(), self.started.elapsed(), begun.elapsed());
         let trial = Trial { number, etcd, profile: profile.clone(), ended, took, found };
         self.stage.lab.progress.note(&tell::line(&trial));
@@ -247,12 +241,6 @@ impl Hunt<'_> {
         let plan = Plan { number, seed, duration: *duration, ending: *ending, faults, guide: Some(&guide) };
         self.stage.timeline(cluster, plan, &folder, &Shown { which, keep: false }).await
     }
-}
-
-/// With the issues that explain it.
-fn known_as(finding: Finding, version: EtcdVersion, profile: &Profile) -> Found {
-    let bugs: Vec<&Bug> = known::issues(&finding, version, profile);
-    Found { finding, known: bugs.iter().map(|bug| bug.issue).collect() }
 }
 
 /// Whether a timeline ends with it, and the hunt.

@@ -80,7 +80,7 @@ pub struct Plan<'a> {
 pub struct Guide {
     /// The driver's name; it runs once in each container that has it, all at once.
     pub driver: &'static str,
-    /// Turns true when nothing more is to be learned, so that the ending begins.
+    /// Turns true when nothing more is to be learned: then everything ends at once.
     pub stop: watch::Receiver<bool>,
 }
 
@@ -197,12 +197,16 @@ async fn run_commands(
     let driving = drive(running, &mut schedule, &mut commands, plan.duration, conductor.board());
     let driving = async {
         tokio::select! {
-            driven = driving => driven,
-            () = told_to_stop(plan.guide) => Ok(()),
+            driven = driving => driven.map(|()| false),
+            () = told_to_stop(plan.guide) => Ok(true),
         }
     };
-    conductor.beside(Faults::On, driving).await??;
-    conductor.beside(Faults::Off, finish(running, schedule.ending, &mut commands)).await??;
+    let is_stopped = conductor.beside(Faults::On, driving).await??;
+    if is_stopped {
+        commands.stop_all(cluster).await?;
+    } else {
+        conductor.beside(Faults::Off, finish(running, schedule.ending, &mut commands)).await??;
+    }
     let faults = conductor.board().injected();
     let commands = commands.into_ended();
     Ok(Ran { number: plan.number, template, commands, stopped: Vec::new(), faults })

@@ -1,9 +1,9 @@
 //! Bugs of etcd that are known: data, which say of a finding that it is one of them. In go a finding, the version and
 //! the profile that it was found with; out come the issues that explain it. It decides no verdict.
 
-use std::{str::FromStr, sync::LazyLock};
+use std::{collections::BTreeSet, str::FromStr, sync::LazyLock};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{finding::Finding, profile::Profile};
 use crate::{
@@ -23,6 +23,9 @@ pub struct Bug {
     pub versions: Vec<Versions>,
     /// The guarantees that it breaks, and messages of other properties.
     pub properties: Vec<String>,
+    /// Members differ afterwards, or have lost writes: whatever else is broken in the timeline may come of it.
+    #[serde(default)]
+    pub diverges: bool,
     /// What the evidence says of it, all of it.
     #[serde(default)]
     pub words: Vec<String>,
@@ -124,9 +127,31 @@ pub static BUGS: LazyLock<Vec<Bug>> = LazyLock::new(|| {
     toml::from_str::<File>(include_str!("known-bugs.toml")).expect("the list is tested").bug
 });
 
-/// The issues that explain a finding; none if it is news.
-pub fn issues(finding: &Finding, version: EtcdVersion, profile: &Profile) -> Vec<&'static Bug> {
-    BUGS.iter().filter(|bug| bug.explains(finding, version, profile)).collect()
+/// A finding, and what is known of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Found {
+    /// The finding.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// The issues that explain it; none if it is news.
+    pub known: Vec<u32>,
+}
+
+/// All findings of a timeline, with the issues that explain them.
+pub fn explain(findings: Vec<Finding>, version: EtcdVersion, profile: &Profile) -> Vec<Found> {
+    let bugs = |finding: &Finding| -> Vec<&Bug> {
+        BUGS.iter().filter(|bug| bug.explains(finding, version, profile)).collect()
+    };
+    let diverging = findings.iter().flat_map(bugs).filter(|bug| bug.diverges);
+    let diverging: BTreeSet<u32> = diverging.map(|bug| bug.issue).collect();
+    let found = |finding: Finding| {
+        let mut known: Vec<u32> = bugs(&finding).into_iter().map(|bug| bug.issue).collect();
+        if known.is_empty() {
+            known.extend(&diverging);
+        }
+        Found { finding, known }
+    };
+    findings.iter().cloned().map(found).collect()
 }
 
 #[cfg(test)]
@@ -146,8 +171,8 @@ mod tests {
     }
 
     fn explained(finding: &Finding, version: &str, classes: &[Class]) -> Vec<u32> {
-        let found = issues(finding, version.parse().unwrap(), &profile(classes));
-        found.into_iter().map(|bug| bug.issue).collect()
+        let found = explain(vec![finding.clone()], version.parse().unwrap(), &profile(classes));
+        found.into_iter().flat_map(|found| found.known).collect()
     }
 
     #[test]
@@ -169,6 +194,18 @@ mod tests {
         let differs = finding("members-agree", "");
         assert_eq!(explained(&differs, "3.5.30", &[]), [] as [u32; 0]);
         assert_eq!(explained(&differs, "3.5.30", &[Class::PastInWrites]), [18667]);
+    }
+
+    /// What comes of members that differ is no news.
+    #[test]
+    fn consequences_are_explained_with_their_cause() {
+        let findings = vec![finding("lock-one-holder", ""), finding("members-agree", "")];
+        let version = "3.5.30".parse().unwrap();
+        let known = |classes: &[Class]| -> Vec<usize> {
+            let found = explain(findings.clone(), version, &profile(classes));
+            found.iter().map(|found| found.known.len()).collect()
+        };
+        assert_eq!((known(&[Class::PastInWrites]), known(&[])), (vec![1, 1], vec![0, 0]));
     }
 
     #[test]

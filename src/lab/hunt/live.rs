@@ -31,11 +31,11 @@ pub type Findings = Arc<Mutex<Vec<Finding>>>;
 pub async fn watch(
     folder: PathBuf,
     found: Findings,
-    is_of_interest: impl Fn(&Finding) -> bool,
+    is_of_interest: impl Fn(&[Finding]) -> bool,
     stop: watch::Sender<bool>,
 ) {
     let started = Instant::now();
-    while !known(&found).iter().any(&is_of_interest) {
+    while !is_of_interest(&known(&found)) {
         time::sleep(INTERVAL).await;
         let folder = folder.clone();
         let broken = task::spawn_blocking(move || broken(&folder, Some(monotonic_now()))).await;

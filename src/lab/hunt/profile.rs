@@ -18,12 +18,14 @@ use crate::{
 pub const MEMBERS: [usize; 5] = [1, 3, 3, 3, 5];
 /// Flags that bring rare states near, and the values that they may have.
 const FLAGS: [(&str, &[&str]); 5] = [
-    ("snapshot-count", &["50", "100", "1000"]),
-    ("compaction-batch-limit", &["100", "1000", "10000"]),
+    ("snapshot-count", &["50", "100", "10000", "10000"]),
+    ("compaction-batch-limit", &["5", "10", "1000"]),
     ("compaction-sleep-interval", &["10ms", "50ms"]),
     ("backend-batch-interval", &["1ms", "1s", "10s"]),
     ("watch-progress-notify-interval", &["100ms", "1s"]),
 ];
+/// How likely a flag is not as usual.
+const FLAG: f64 = 0.65;
 /// How likely a timeline has writing transactions that read in the past, beside which other faults are hard to see.
 const PAST_IN_WRITES: f64 = 0.4;
 /// How much more often than with `--faults heavy` faults come that strike members at what they were asked for.
@@ -122,7 +124,7 @@ impl Profile {
     pub fn draw(members: Members, rng: &mut StdRng) -> Self {
         let traffic: BTreeMap<Sort, u64> =
             Sort::ALL.into_iter().map(|sort| (sort, weight(sort, rng))).filter(|(_, w)| *w > 0).collect();
-        let flags = FLAGS.iter().filter(|_| rng.gen_bool(0.5)).collect::<Vec<_>>();
+        let flags = FLAGS.iter().filter(|_| rng.gen_bool(FLAG)).collect::<Vec<_>>();
         let flags = flags.into_iter().map(|(name, values)| {
             let value = values.choose(rng).expect("each flag has values");
             ((*name).to_owned(), (*value).to_owned())

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Found, Hunt, Target, Trial, profile::Profile};
+use super::{Hunt, Target, Trial, known::Found, profile::Profile};
 use crate::lab::{error::LabError, fault::profile::Profile as Faults};
 
 /// So many timelines say how often a profile breaks a property.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 
 use serde_json::json;
 
-use super::{Found, Hunt, RECORD_FILE, Trial, shrink::Shrunk};
+use super::{Hunt, RECORD_FILE, Trial, known::Found, shrink::Shrunk};
 use crate::{
     lab::{error::LabError, run},
     report::{
