@@ -95,6 +95,16 @@ fn faults_that_follow_a_request_leave_a_cluster_that_works() {
     assert!(place.events("fault_skipped").is_empty(), "{:?}", place.events("fault_skipped"));
 }
 
+#[test]
+fn what_members_send_each_other_comes_late_for_a_while() {
+    let place = place("sleep 0.2", &["delay-peers"]);
+    run(&place, "8s");
+    let started = place.events("fault_started");
+    assert!(started.len() >= 3, "{started:?}");
+    assert_eq!(ids(&started), ids(&place.events("fault_healed")));
+    assert!(place.events("fault_skipped").is_empty(), "{:?}", place.events("fault_skipped"));
+}
+
 /// Without `ip` there are no network namespaces, and so no filters.
 #[test]
 fn a_member_is_frozen_to_fall_behind_where_packets_cannot_be_filtered() {

@@ -20,7 +20,7 @@ use etcd_antithesis::{
         cluster::Ended,
         etcd_binary::EtcdBinary,
         fault::{
-            action::{Ability, Action, Effect, Rule, Traffic},
+            action::{Ability, Action, Effect, PeerDelay, Rule, Traffic},
             journal::Journal,
         },
         local::{LocalCluster, Programs},
@@ -113,6 +113,18 @@ impl System {
         let deadline = Instant::now() + HEALTHY_LIMIT;
         while let Err(error) = self.put().await {
             assert!(Instant::now() < deadline, "no write succeeds: {error:?}");
+        }
+    }
+
+    /// Waits until a write takes as long as it should.
+    async fn wait_for_put(&self, is_right: impl Fn(Duration) -> bool) {
+        let deadline = Instant::now() + HEALTHY_LIMIT;
+        loop {
+            let took = self.put().await;
+            if took.as_ref().is_ok_and(|took| is_right(*took)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the last write gave {took:?}");
         }
     }
 
@@ -383,6 +395,33 @@ async fn remove_member(stub: &ClusterClient<Channel>, id: u64) {
 async fn add_member(stub: &ClusterClient<Channel>, peer_ur_ls: &[String]) -> pb::Member {
     let add = pb::MemberAddRequest { peer_ur_ls: peer_ur_ls.to_vec(), is_learner: false };
     until_done(async || stub.clone().member_add(add.clone()).await).await.into_inner().member.unwrap()
+}
+
+/// Each write takes a way to another member and one back. Packets that pass a forwarder are filtered as others are.
+#[tokio::test]
+async fn what_members_send_each_other_comes_later_and_then_at_once_again() {
+    let mut system = System::new().await;
+    let delays = |name: &str| {
+        let delay = |from: &str| PeerDelay { from: member(from), arriving_ms: 60, leaving_ms: 90 };
+        others(name).into_iter().map(delay).collect::<Vec<_>>()
+    };
+    for name in MEMBERS {
+        system.act(Action::DelayPeers { member: member(name), delays: delays(name) }).await;
+        system.rules(name, &others(name), Traffic::Direct, Effect::Reset).await;
+    }
+    system.wait_for_put(|took| took >= Duration::from_millis(150)).await;
+    system.agrees().await;
+    system.heal_network().await;
+    let took = system.put().await.unwrap();
+    assert!(took >= Duration::from_millis(120), "{took:?}");
+    isolated(&system, "etcd2", Effect::Drop).await;
+    for name in MEMBERS {
+        system.act(Action::DelayPeers { member: member(name), delays: Vec::new() }).await;
+    }
+    system.wait_for_put(|took| took < Duration::from_millis(60)).await;
+    system.agrees().await;
+    assert_eq!((system.cluster.stopped(), system.cluster.ended()), (Vec::new(), Vec::new()));
+    system.cluster.down(&system.folder).unwrap();
 }
 
 const DELAY: Duration = Duration::from_millis(300);

@@ -5,6 +5,7 @@ pub mod action;
 pub mod compaction;
 pub mod conductor;
 pub mod coupled;
+pub mod delays;
 pub mod disk;
 pub mod flood;
 pub mod journal;

@@ -4,6 +4,7 @@
 //! has `setpriv`) when the program is killed. It knows nothing of clients and of what is asked of the members.
 
 mod error;
+pub mod forwarder;
 mod life;
 mod member;
 pub mod namespaces;

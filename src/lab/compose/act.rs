@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::lab::{
-    compose::{ComposeCluster, ends::Expected, inspect::Process},
+    compose::{ComposeCluster, ends::Expected, inspect::Process, lacks::NO_FORWARDER},
     docker::{self, DockerError},
     fault::{
         action::{Action, ActionError, STOP_LIMIT},
@@ -28,6 +28,7 @@ impl ComposeCluster {
             Action::Pause { node } => pause(node).await,
             Action::Resume { node } => resume(node).await,
             Action::Network { node, rules } => self.set_rules(node, rules).await,
+            Action::DelayPeers { .. } => Err(NO_FORWARDER.to_owned()),
             Action::SlowDisk { member, delay_ms: 0 } => {
                 self.end_disk_fault(member).await;
                 Ok(())

@@ -16,6 +16,9 @@ use crate::lab::{
 /// How long a member that is there may take to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
+/// Why traffic between members is not delayed.
+pub(super) const NO_FORWARDER: &str = "what delays traffic between members is for local processes alone";
+
 impl ComposeCluster {
     /// What can't be done here, and why. It is tried on the first call, when the system must be up.
     pub async fn lacks(&self) -> Vec<(Ability, String)> {
@@ -39,6 +42,7 @@ impl ComposeCluster {
         for (ability, effect) in effects {
             lacks.extend(self.lacking_effect(&member, effect).await.map(|reason| (ability, reason)));
         }
+        lacks.push((Ability::PeerDelay, NO_FORWARDER.to_owned()));
         if let Some(reason) = self.lacking_disk(&member).await {
             lacks.extend([Ability::SlowDisk, Ability::FailDisk].map(|ability| (ability, reason.clone())));
         }

@@ -60,6 +60,14 @@ pub enum Action {
         /// What happens to packets that arrive at the node.
         rules: Vec<Rule>,
     },
+    /// Has what other members and this one send each other, over connections that they make to it from now on, come
+    /// later; none heals it.
+    DelayPeers {
+        /// The member.
+        member: Node,
+        /// For each other member that is concerned.
+        delays: Vec<PeerDelay>,
+    },
     /// Delays each flush of the member to its disk; zero heals it.
     SlowDisk {
         /// The member.
@@ -72,6 +80,17 @@ pub enum Action {
         /// The member.
         member: Node,
     },
+}
+
+/// How much later bytes come that pass between a member and another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PeerDelay {
+    /// The other.
+    pub from: Node,
+    /// What the other sends, in milliseconds.
+    pub arriving_ms: u64,
+    /// What is sent to the other, in milliseconds.
+    pub leaving_ms: u64,
 }
 
 /// What happens to TCP packets that arrive at a node from another.
@@ -91,6 +110,8 @@ pub struct Rule {
 pub enum Traffic {
     /// Between members: to or from a peer port at either end.
     Peers,
+    /// Made to the receiver's peer port, and not led elsewhere: by these, others reach a member without delay.
+    Direct,
     /// All.
     All,
 }
@@ -117,6 +138,8 @@ pub enum Ability {
     PacketLoss,
     /// [`Effect::Reset`].
     ConnectionReset,
+    /// [`Action::DelayPeers`].
+    PeerDelay,
     /// [`Action::SlowDisk`].
     SlowDisk,
     /// [`Action::FailDisk`].
@@ -131,10 +154,11 @@ pub enum Ability {
 
 impl Ability {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Network,
         Self::PacketLoss,
         Self::ConnectionReset,
+        Self::PeerDelay,
         Self::SlowDisk,
         Self::FailDisk,
         Self::PauseClient,

@@ -17,9 +17,11 @@ use crate::{
 /// The key of the lab's own that is deleted. Those of the commands may be locks and the like, which nobody else may
 /// delete.
 const KEY: &str = "lab/deleted";
-/// etcd drops what is compacted in batches, here of so many entries (`compaction-batch-limit`), one transaction each,
-/// with a pause between them. It has finished when a batch isn't full.
-const BATCH: u64 = 10;
+/// The start of the keys that fill a batch.
+const FILLERS: &str = "lab/filler/";
+/// etcd drops what is compacted in batches (`compaction-batch-limit` is 10 or 100 where it isn't the usual 1,000), one
+/// transaction each, with a pause between them. It has finished when a batch isn't full. A request takes 128 writes.
+const BATCH: u64 = 100;
 /// How long the answer to a physical compaction is waited for.
 const PHYSICAL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -95,12 +97,11 @@ async fn delete(
     asker: &Asker,
 ) -> Result<Revision, String> {
     let key = Blob::from(KEY);
-    for _ in 0..=BATCH {
-        let written = asker.put(client, key.clone()).await?;
-        let since = u64::try_from(written.0 - newest.0).unwrap_or_default();
-        if (entries + since + 1).is_multiple_of(BATCH) {
-            break;
-        }
+    let written = asker.put(client, key.clone()).await?;
+    let since = u64::try_from(written.0 - newest.0).unwrap_or_default();
+    let missing = (entries + since + 1).next_multiple_of(BATCH) - (entries + since + 1);
+    if missing > 0 {
+        asker.put_all(client, FILLERS, missing).await?;
     }
     let delete = DeleteRange { keys: KeyRange::single(key), prev_kv: false };
     Ok(asker.ask(client, |_| Request::DeleteRange(delete)).await?.header.revision)

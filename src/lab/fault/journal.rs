@@ -16,7 +16,7 @@ use crate::{
     client::Client,
     history::HistoryError,
     operation::{
-        KeyRange, Outcome, Put, Request, Response,
+        KeyRange, Outcome, Put, Request, Response, Txn,
         stream::{CreateWatch, News, Received, Sent},
     },
     recorder::{
@@ -79,6 +79,18 @@ impl Asker {
         let put =
             |process| Request::Put(Put { key, value: format!("{process}/1/").into(), ..Put::default() });
         Ok(self.ask(client, put).await?.header.revision)
+    }
+
+    /// Writes so many keys with this prefix at one revision, at most 128, each with a value that no other write has.
+    pub async fn put_all(&self, client: &Client, prefix: &str, count: u64) -> Result<(), String> {
+        let txn = |process| {
+            let put = |number| {
+                let (key, value) = (format!("{prefix}{number}"), format!("{process}/{number}/"));
+                Request::Put(Put { key: key.into(), value: value.into(), ..Put::default() })
+            };
+            Request::Txn(Txn { success: (1..=count).map(put).collect(), ..Txn::default() })
+        };
+        self.ask(client, txn).await.map(drop)
     }
 }
 

@@ -40,6 +40,7 @@ pub enum Kind {
     KillInDefragmentation,
     KillAfterWrite,
     FallBehind,
+    DelayPeers,
 }
 
 /// What a fault may strike. Which nodes these are is settled when it strikes.
@@ -80,7 +81,7 @@ impl fmt::Display for Target {
 
 impl Kind {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Kill,
         Self::Restart,
         Self::RollingRestart,
@@ -106,6 +107,7 @@ impl Kind {
         Self::KillInDefragmentation,
         Self::KillAfterWrite,
         Self::FallBehind,
+        Self::DelayPeers,
     ];
 
     /// The name in files and on the command line.
@@ -138,6 +140,7 @@ impl Kind {
                 | Self::MoveLeader
                 | Self::ReplaceMember
                 | Self::FallBehind
+                | Self::DelayPeers
         )
     }
 

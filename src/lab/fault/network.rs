@@ -8,6 +8,9 @@ use super::action::{Effect, Rule, Traffic};
 /// The program that takes the text of [`filter`] on its standard input.
 pub const PROGRAM: &str = "iptables-restore";
 
+/// Where what delays traffic between members listens, in the namespace of the member that is called.
+pub const FORWARDER_PORT: u16 = 2382;
+
 /// A rule names a node that has no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{node} has no address now")]
@@ -38,11 +41,31 @@ pub fn filter(
     Ok(text)
 }
 
+/// Leads the connections that these make to a peer port from now on to [`FORWARDER_PORT`] instead; by nothing if there are
+/// none. It leaves alone what [`filter`] sets.
+pub fn redirection(sources: &[Ipv4Addr], peer_port: u16) -> String {
+    let mut text = String::from("*nat\n:PREROUTING ACCEPT [0:0]\n");
+    for source in sources {
+        writeln!(
+            text,
+            "-A PREROUTING -s {source}/32 -p tcp -m tcp --dport {peer_port} -j REDIRECT --to-ports {FORWARDER_PORT}"
+        )
+        .expect("a string takes any text");
+    }
+    text.push_str("COMMIT\n");
+    text
+}
+
 /// Who opened a connection has a port of no meaning, so one between members has the peer port at either end.
 fn port_words(traffic: Traffic, peer_port: u16) -> Vec<String> {
     match traffic {
         Traffic::All => vec![String::new()],
-        Traffic::Peers => vec![format!(" --dport {peer_port}"), format!(" --sport {peer_port}")],
+        Traffic::Peers => vec![
+            format!(" --dport {peer_port}"),
+            format!(" --sport {peer_port}"),
+            format!(" --dport {FORWARDER_PORT}"),
+        ],
+        Traffic::Direct => vec![format!(" --dport {peer_port}")],
     }
 }
 
@@ -90,8 +113,11 @@ mod tests {
             [
                 "-A INPUT -s 10.0.0.7/32 -p tcp -m tcp --dport 2380 -j DROP",
                 "-A INPUT -s 10.0.0.7/32 -p tcp -m tcp --sport 2380 -j DROP",
+                "-A INPUT -s 10.0.0.7/32 -p tcp -m tcp --dport 2382 -j DROP",
             ]
         );
+        let direct = lines(&[rule(Traffic::Direct, Effect::Drop)]);
+        assert_eq!(direct, ["-A INPUT -s 10.0.0.7/32 -p tcp -m tcp --dport 2380 -j DROP"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! neither when nor on what, and keeps only what it needs to undo.
 
 mod coupled;
+mod delay;
 mod words;
 
 use std::{
@@ -115,6 +116,7 @@ impl<'a> Striker<'a> {
             Kind::KillInDefragmentation => self.kill_in_defragmentation(blow).await,
             Kind::KillAfterWrite => self.kill_after_write(blow).await,
             Kind::FallBehind => self.fall_behind(blow, calm).await,
+            Kind::DelayPeers => self.delay_peers(blow).await,
             _ => {
                 let rules = packets::rules(fault, &struck.on, &self.topology);
                 self.set_rules(blow.id, Some(rules)).await
@@ -148,6 +150,7 @@ impl<'a> Striker<'a> {
                 self.each(on, |node| Action::Resume { node }).await?;
                 connected
             }
+            Kind::DelayPeers => self.let_peers_be(blow).await,
             kind if kind.is_network() => self.set_rules(blow.id, None).await,
             _ => Ok(()),
         }

@@ -156,7 +156,12 @@ fn leader_last(mut members: Vec<Node>, leader: Option<&str>) -> Vec<Node> {
 /// How many of the struck members can't be counted on for a quorum.
 fn out(kind: Kind, members: usize) -> usize {
     match kind {
-        Kind::SlowDisk | Kind::PacketLoss | Kind::Reset | Kind::CutClient | Kind::Bridge => 0,
+        Kind::SlowDisk
+        | Kind::PacketLoss
+        | Kind::Reset
+        | Kind::CutClient
+        | Kind::Bridge
+        | Kind::DelayPeers => 0,
         Kind::CutPair | Kind::RollingRestart => 1,
         _ => members,
     }

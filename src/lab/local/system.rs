@@ -16,11 +16,15 @@ use super::{HEALTH_CHECKER, clients::Clients};
 use crate::lab::{
     cluster::Ended,
     fault::{
-        action::{Ability, Action, Effect, Rule, Traffic},
+        action::{Ability, Action, Effect, PeerDelay, Rule, Traffic},
         disk::{self, DiskFault},
         network,
     },
-    processes::{Cluster, Member, namespaces::Network},
+    processes::{
+        Cluster, Member,
+        forwarder::{Delay, Forwarder},
+        namespaces::Network,
+    },
 };
 
 /// Why an action was not carried out, for people.
@@ -37,6 +41,8 @@ pub(super) struct System {
     checker: Mutex<Child>,
     is_checker_told: AtomicBool,
     disks: Mutex<BTreeMap<String, Disk>>,
+    /// What delays traffic to members.
+    forwarders: Mutex<BTreeMap<String, Forwarder>>,
     members: Cluster,
     clients: Clients,
     /// Or why there is none. After the members, which are in it and dropped before.
@@ -50,8 +56,9 @@ impl System {
         clients: Clients,
         network: Result<Network, Reason>,
     ) -> Self {
-        let (is_checker_told, disks) = (AtomicBool::new(false), Mutex::default());
-        Self { checker: Mutex::new(checker), is_checker_told, disks, members, clients, network }
+        let (checker, is_checker_told) = (Mutex::new(checker), AtomicBool::new(false));
+        let (disks, forwarders) = Default::default();
+        Self { checker, is_checker_told, disks, forwarders, members, clients, network }
     }
 
     pub(super) fn members(&self) -> &[Member] {
@@ -90,6 +97,7 @@ impl System {
                 Err(_) => self.clients.resume(node),
             },
             Action::Network { node, rules } => self.set_rules(node, rules),
+            Action::DelayPeers { member, delays } => self.delay_peers(member, delays),
             Action::SlowDisk { member, delay_ms } => self.slow_disk(member, Duration::from_millis(*delay_ms)),
             Action::FailDisk { member } => self.fail_disk(member),
         }
@@ -123,6 +131,33 @@ impl System {
         };
         let text = self.filter(network, rules)?;
         network.set_filter(node, &text).map_err(|error| error.to_string())
+    }
+
+    /// Connections that are led to the forwarder end with it, and those that are made then are led nowhere.
+    fn delay_peers(&self, name: &str, delays: &[PeerDelay]) -> Result<(), Reason> {
+        let network = self.network.as_ref().map_err(Clone::clone)?;
+        let peer_port = self.member(name)?.peer_port();
+        let address = |node: &str| network.address(node).ok_or_else(|| format!("{node} has no address"));
+        let addresses: Vec<_> = delays.iter().map(|delay| address(&delay.from)).collect::<Result<_, _>>()?;
+        let mut forwarders = lock(&self.forwarders);
+        let text = network::redirection(&[], peer_port);
+        network.set_filter(name, &text).map_err(|error| error.to_string())?;
+        forwarders.remove(name);
+        if delays.is_empty() {
+            return Ok(());
+        }
+        let place = network.place(name).ok_or_else(|| format!("{name} has no place"))?;
+        let of = |delay: &PeerDelay| Delay {
+            arriving: Duration::from_millis(delay.arriving_ms),
+            leaving: Duration::from_millis(delay.leaving_ms),
+        };
+        let delays = addresses.iter().copied().zip(delays.iter().map(of)).collect();
+        let ports = (network::FORWARDER_PORT, peer_port);
+        let forwarder = Forwarder::start(&place, ports, delays)
+            .map_err(|error| format!("failed to start a forwarder before {name}: {error}"))?;
+        forwarders.insert(name.to_owned(), forwarder);
+        let text = network::redirection(&addresses, peer_port);
+        network.set_filter(name, &text).map_err(|error| error.to_string())
     }
 
     fn filter(&self, network: &Network, rules: &[Rule]) -> Result<String, Reason> {
@@ -168,6 +203,7 @@ impl System {
         lacks.extend(
             effects.into_iter().filter_map(|(ability, effect)| Some((ability, self.refusal(effect)?))),
         );
+        lacks.extend(self.no_redirection().map(|reason| (Ability::PeerDelay, reason)));
         if let Some(reason) = disk::lacking() {
             lacks.extend([Ability::SlowDisk, Ability::FailDisk].map(|ability| (ability, reason.clone())));
         }
@@ -182,6 +218,15 @@ impl System {
         let from = self.members().first()?.name().to_owned();
         let rule = Rule { from, traffic: Traffic::Peers, effect };
         self.filter(network, &[rule]).map_or_else(Some, |text| network.refusal(&text))
+    }
+
+    fn no_redirection(&self) -> Option<Reason> {
+        let network = match &self.network {
+            Ok(network) => network,
+            Err(reason) => return Some(reason.clone()),
+        };
+        let address = network.address(self.members().first()?.name())?;
+        network.refusal(&network::redirection(&[address], 1))
     }
 
     /// All ends that no fault led to, each with what is known of it.
@@ -227,6 +272,7 @@ impl System {
         let _ = checker.kill();
         let _ = checker.wait();
         lock(&self.disks).clear();
+        lock(&self.forwarders).clear();
         self.clients.forget();
         if let Ok(network) = &self.network {
             network.remove();

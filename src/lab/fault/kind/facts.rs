@@ -260,6 +260,15 @@ impl Kind {
                 0.0,
                 0.5,
             ),
+            Self::DelayPeers => facts(
+                "delay-peers",
+                "what members send each other comes later, unevenly",
+                &[Target::Member, Target::Leader, Target::AllMembers],
+                "it comes at once",
+                &[Ability::Network, Ability::ConnectionReset, Ability::PeerDelay],
+                0.0,
+                2.0,
+            ),
         }
     }
 }
