@@ -70,7 +70,7 @@ impl Forwarder {
             // Who started this waits for it.
             let _ = ready.send(said);
             if let Some(listener) = listener {
-                run(listener, target, delays, stopped);
+                run(listener, target, &delays, stopped);
             }
         });
         let forwarder = Self { stop: Some(stop), thread: Some(thread) };
@@ -97,7 +97,7 @@ fn listen(address: SocketAddrV4) -> io::Result<Bound> {
 fn run(
     listener: Bound,
     target: SocketAddrV4,
-    delays: BTreeMap<Ipv4Addr, Delay>,
+    delays: &BTreeMap<Ipv4Addr, Delay>,
     stopped: oneshot::Receiver<()>,
 ) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
@@ -105,7 +105,7 @@ fn run(
         let Ok(listener) = TcpListener::from_std(listener) else { return };
         tokio::select! {
             _ = stopped => {}
-            () = accept(&listener, target, &delays) => {}
+            () = accept(&listener, target, delays) => {}
         }
     });
 }

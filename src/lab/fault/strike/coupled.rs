@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
 use super::{Blow, Striker};
@@ -24,6 +24,8 @@ const WRITTEN: &str = "lab/written";
 const BEHIND_LIMIT: Duration = Duration::from_secs(9);
 /// For one of very many writes; it ends by itself within a moment, unless the members can't take any.
 const WRITE_LIMIT: Duration = Duration::from_secs(3);
+/// Members drop entries from their log beside other work, soon after they have taken a snapshot.
+const DROP_PAUSE: Duration = Duration::from_millis(300);
 /// How often it is asked whether the others have a leader.
 const LEADER_PAUSE: Duration = Duration::from_millis(50);
 
@@ -71,7 +73,7 @@ impl Striker<'_> {
         client.status().await.map_err(|error| error.to_string())?;
         let strikes_at = Instant::now() + wanted.delay;
         // Whether it was soon enough or is cut off by the end of the process is all the same.
-        let _ = tokio::time::timeout_at(strikes_at, client.defragment()).await;
+        let _ = timeout_at(strikes_at, client.defragment()).await;
         sleep_until(strikes_at).await;
         self.kill_all(on).await
     }
@@ -121,6 +123,8 @@ impl Striker<'_> {
         }
         let written = flood(&self.journal.asker()?, &clients, (wanted, until), calm).await;
         if written > KEPT_ENTRIES {
+            let mut calm = calm.clone();
+            let _ = timeout(DROP_PAUSE, calm.wait_for(|calm| *calm)).await;
             return Ok(());
         }
         let early = if *calm.borrow() { ", as faults are to be off" } else { "" };
