@@ -322,7 +322,9 @@ async fn what_the_lab_compacts_is_read_before() {
         .flatten()
         .map(|event| event.kv.mod_revision.0)
         .collect();
-    assert_eq!(told, (2..=compacted.0).collect());
+    // What was written through another member since the head was asked for may be told too.
+    let compacted: BTreeSet<i64> = (2..=compacted.0).collect();
+    assert!(told.is_superset(&compacted), "{told:?} lacks some of {compacted:?}");
     system.cluster.down(&system.folder).unwrap();
 }
 
