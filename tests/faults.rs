@@ -84,6 +84,12 @@ fn requests_of_an_operator_and_a_replaced_member_leave_a_cluster_that_works() {
     assert_eq!(ids(&started), ids(&place.events("fault_healed")));
 }
 
+/// The faults that could not begin, but for those that the end of the timeline cut short.
+fn skipped(place: &Place) -> Vec<Value> {
+    let in_time = |event: &Value| !event["reason"].as_str().unwrap().ends_with("as faults are to be off");
+    place.events("fault_skipped").into_iter().filter(in_time).collect()
+}
+
 #[test]
 fn faults_that_follow_a_request_leave_a_cluster_that_works() {
     let kinds = ["kill-at-compaction", "kill-in-defragmentation", "kill-after-write", "fall-behind"];
@@ -92,7 +98,7 @@ fn faults_that_follow_a_request_leave_a_cluster_that_works() {
     let started = place.events("fault_started");
     assert!(started.len() >= 4, "{started:?}");
     assert_eq!(ids(&started), ids(&place.events("fault_healed")));
-    assert!(place.events("fault_skipped").is_empty(), "{:?}", place.events("fault_skipped"));
+    assert_eq!(skipped(&place), Vec::<Value>::new());
 }
 
 #[test]
@@ -102,7 +108,7 @@ fn what_members_send_each_other_comes_late_for_a_while() {
     let started = place.events("fault_started");
     assert!(started.len() >= 3, "{started:?}");
     assert_eq!(ids(&started), ids(&place.events("fault_healed")));
-    assert!(place.events("fault_skipped").is_empty(), "{:?}", place.events("fault_skipped"));
+    assert_eq!(skipped(&place), Vec::<Value>::new());
 }
 
 /// Without `ip` there are no network namespaces, and so no filters.
@@ -126,7 +132,7 @@ fn a_member_is_frozen_to_fall_behind_where_packets_cannot_be_filtered() {
     let started = place.events("fault_started");
     assert!(!started.is_empty(), "{said}");
     assert_eq!(ids(&started), ids(&place.events("fault_healed")));
-    assert!(place.events("fault_skipped").is_empty(), "{:?}", place.events("fault_skipped"));
+    assert_eq!(skipped(&place), Vec::<Value>::new());
     assert_eq!(place.left_behind(), Vec::<String>::new());
 }
 
