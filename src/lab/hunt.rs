@@ -192,12 +192,13 @@ impl Hunt<'_> {
         let judge = {
             let (version, profile, options) = (target.version, profile.clone(), self.options.clone());
             let look_for = self.look_for.clone();
-            let ends = move |findings: &[Finding]| match &look_for {
-                Some(property) => findings.iter().any(|finding| finding.property == *property),
-                None => {
-                    let found = known::explain(findings.to_vec(), version, &profile);
-                    found.iter().any(|found| is_of_interest(found, &options))
-                }
+            let ends = move |findings: &[Finding]| {
+                let found = known::explain(findings, version, &profile);
+                let ends_it = |found: &Found| match &look_for {
+                    Some(property) => found.finding.property == *property,
+                    None => is_of_interest(found, &options),
+                };
+                found.iter().any(ends_it)
             };
             tokio::spawn(live::watch(folder.history(), findings.clone(), ends, sender))
         };
@@ -211,7 +212,7 @@ impl Hunt<'_> {
         let at_the_end = live::broken(&folder.history(), None);
         let by_lab = Finding::among(&alone.properties());
         let findings = finding::each_once(live.into_iter().chain(at_the_end).chain(by_lab));
-        let found = known::explain(findings, target.version, profile);
+        let found = known::explain(&findings, target.version, profile);
         let (etcd, ended, took) = (target.name.clone(), self.started.elapsed(), begun.elapsed());
         let trial = Trial { number, etcd, profile: profile.clone(), ended, took, found };
         self.stage.lab.progress.note(&tell::line(&trial));

@@ -10,7 +10,7 @@ use crate::{
         evidence::Evidence,
         judgement::{Guarantee, Judgement},
     },
-    report::property::{Outcome, Property},
+    report::property::{Kind, Outcome, Property},
 };
 
 /// A property that is broken in a timeline.
@@ -31,10 +31,11 @@ impl Finding {
         Self { property: judgement.guarantee.name(), evidence, after: None }
     }
 
-    /// Those among the verdicts of a timeline.
+    /// Those among the verdicts of a timeline. That it did not come to a state is none: another one may.
     pub fn among(properties: &[Property]) -> Vec<Self> {
+        let is_state = |property: &Property| matches!(property.kind, Kind::Sometimes | Kind::Reachable);
         let broken = properties.iter().filter(|property| property.outcome == Outcome::Broken);
-        broken.map(Self::of_property).collect()
+        broken.filter(|property| !is_state(property)).map(Self::of_property).collect()
     }
 
     fn of_property(property: &Property) -> Self {

@@ -138,7 +138,7 @@ pub struct Found {
 }
 
 /// All findings of a timeline, with the issues that explain them.
-pub fn explain(findings: Vec<Finding>, version: EtcdVersion, profile: &Profile) -> Vec<Found> {
+pub fn explain(findings: &[Finding], version: EtcdVersion, profile: &Profile) -> Vec<Found> {
     let bugs = |finding: &Finding| -> Vec<&Bug> {
         BUGS.iter().filter(|bug| bug.explains(finding, version, profile)).collect()
     };
@@ -171,7 +171,7 @@ mod tests {
     }
 
     fn explained(finding: &Finding, version: &str, classes: &[Class]) -> Vec<u32> {
-        let found = explain(vec![finding.clone()], version.parse().unwrap(), &profile(classes));
+        let found = explain(std::slice::from_ref(finding), version.parse().unwrap(), &profile(classes));
         found.into_iter().flat_map(|found| found.known).collect()
     }
 
@@ -202,7 +202,7 @@ mod tests {
         let findings = vec![finding("lock-one-holder", ""), finding("members-agree", "")];
         let version = "3.5.30".parse().unwrap();
         let known = |classes: &[Class]| -> Vec<usize> {
-            let found = explain(findings.clone(), version, &profile(classes));
+            let found = explain(&findings, version, &profile(classes));
             found.iter().map(|found| found.known.len()).collect()
         };
         assert_eq!((known(&[Class::PastInWrites]), known(&[])), (vec![1, 1], vec![0, 0]));

@@ -1,0 +1,136 @@
+//! A hunt as its users run it, on real etcds with the real test commands: it finds what an old version is known to
+//! break, names it, and gives a smaller profile that finds it again; and where nothing is broken it says so.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Watches that begin anywhere and ask for progress, beside little else.
+const WATCHES: &str = r#"
+members = 1
+duration = "8s"
+ending = "eventually"
+lanes = 2
+
+[traffic]
+transactions = 1
+watches = 2
+
+[flags]
+watch-progress-notify-interval = "100ms"
+
+[faults]
+[faults.weights]
+compact = 1
+"#;
+
+/// A folder in which hunts run.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("watches.toml"), WATCHES).unwrap();
+        Self(folder)
+    }
+
+    fn hunt(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-lab"));
+        command.current_dir(self.0.path()).env("NO_COLOR", "1").env_remove("ETCD");
+        command.args(["hunt", "--cluster", "processes", "--seed", "1"]).args(arguments).output().unwrap()
+    }
+
+    fn latest(&self, file: &str) -> PathBuf {
+        self.0.path().join(".lab/runs/latest").join(file)
+    }
+
+    fn record(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.latest("hunt.json")).unwrap()).unwrap()
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+/// The properties that a timeline of the record broke, each with the issues that explain it.
+fn found(timeline: &Value) -> Vec<(String, Vec<u64>)> {
+    let issues =
+        |found: &Value| found["known"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
+    let all = timeline["found"].as_array().unwrap().iter();
+    all.map(|found| (found["property"].as_str().unwrap().to_owned(), issues(found))).collect()
+}
+
+#[test]
+fn what_an_old_version_breaks_is_found_named_and_made_small() {
+    let place = Place::new();
+    let output =
+        place.hunt(&["--etcd", "3.4.23", "--profile", "watches.toml", "--for", "1m", "--shrink", "20s"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let record = place.record();
+    let first = record["timelines"].as_array().unwrap().iter().find(|timeline| !found(timeline).is_empty());
+    let found = found(first.unwrap());
+    assert!(found.iter().any(|(_, known)| known.contains(&15220) || known.contains(&20221)), "{found:?}");
+    let shrunk = fs::read_to_string(place.latest("shrunk.toml")).unwrap();
+    assert!(shrunk.starts_with("# breaks watch-"), "{shrunk}");
+    assert!(!shrunk.contains("compact = "), "faults are not needed: {shrunk}");
+    let again = place.latest("shrunk.toml").canonicalize().unwrap();
+    let again = ["--etcd", "3.4.23", "--profile", again.to_str().unwrap(), "--for", "1m", "--shrink", "0s"];
+    let output = place.hunt(&again);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+}
+
+#[test]
+fn known_bugs_are_set_aside_and_what_was_never_reached_is_told() {
+    let place = Place::new();
+    let arguments = [
+        "--etcd",
+        "3.4.23",
+        "--profile",
+        "watches.toml",
+        "--for",
+        "5s",
+        "--set-aside",
+        "known",
+        "--shrink",
+        "0s",
+    ];
+    let output = place.hunt(&arguments);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("#15220") && said.contains("never reached: "), "{said}");
+    let timelines = place.record()["timelines"].as_array().unwrap().len();
+    assert!(timelines >= 1 && Path::new(&place.latest("timeline-1/profile.toml")).exists());
+}
+
+#[test]
+fn five_members_of_a_sound_version_break_nothing() {
+    let place = Place::new();
+    let five = WATCHES.replace("members = 1", "members = 5");
+    fs::write(place.0.path().join("five.toml"), five).unwrap();
+    let output = place.hunt(&["--profile", "five.toml", "--for", "5s"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(place.latest("timeline-1/logs/etcd4.log").exists());
+    assert!(text(&output).contains("all holds"), "{}", text(&output));
+}
+
+#[test]
+fn mistakes_are_wrong_usage_and_name_what_there_is() {
+    let place = Place::new();
+    for (arguments, words) in [
+        (["--members", "2"], "1, 3 or 5 members"),
+        (["--set-aside", "1"], "there is: known, 13766"),
+        (["--profile", "none.toml"], "failed to read the profile none.toml"),
+        (["--etcd", "3.4.23,4"], "\"4\" is no version"),
+    ] {
+        let output = place.hunt(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        assert!(text(&output).contains(words), "{}", text(&output));
+    }
+}
