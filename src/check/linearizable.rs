@@ -153,7 +153,8 @@ pub(super) fn explain_told(
     told: &Told<'_>,
     steps_at_most: u64,
 ) -> (Linearizability, Vec<LeaseEnd>) {
-    let operations: Vec<&Operation> = histories.iter().flat_map(|history| &history.operations).collect();
+    let mut operations = Vec::with_capacity(histories.iter().map(|history| history.operations.len()).sum());
+    operations.extend(histories.iter().flat_map(|history| &history.operations));
     let baseline = baseline::find(histories);
     let mut store = Store::at(baseline.revision, baseline.pairs.iter().copied());
     let rows = Rows::new(&operations, &mut store);
@@ -239,6 +240,7 @@ impl Check<'_, '_> {
         ends: &mut Vec<LeaseEnd>,
     ) -> Result<Vec<(Revision, Filler)>, Box<Judged>> {
         let mut store = self.store.clone();
+        store.make_room(timeline.plain_puts());
         let (mut candidates, mut sightings) = (Candidates::default(), Sightings::default());
         if self.figures.gaps > 0 {
             candidates =
@@ -279,7 +281,7 @@ impl Check<'_, '_> {
         fillers: &[(Revision, Filler)],
         unseen: usize,
     ) -> Option<Judged> {
-        let check = |fillers| compaction::check(self.operations, &self.rows.rare, timeline, fillers, unseen);
+        let check = |fillers| compaction::check(self.operations, &self.rows.past, timeline, fillers, unseen);
         let without = check(&[]);
         if let Err(disorder) = without {
             return Some(self.disorder(&disorder));
@@ -310,7 +312,7 @@ impl Check<'_, '_> {
         let early = if self.rows.is_early {
             self.operations.iter().copied().filter(early).count()
         } else {
-            self.rare().filter(early).count()
+            self.past().filter(early).count()
         };
         if early > 0 {
             return Some(format!(
@@ -333,12 +335,12 @@ impl Check<'_, '_> {
                 && matches!(operation.request, Request::Txn(_))
                 && search::reads_past(&operation.request)
         };
-        let count = self.rare().filter(is).count();
+        let count = self.past().filter(is).count();
         (count > 0).then_some(count)
     }
 
-    /// The operations that are anything but plain puts and reads.
-    fn rare(&self) -> impl Iterator<Item = &Operation> {
-        self.rows.rare.iter().map(|index| self.operations[*index as usize])
+    /// The operations that compact, or read at a revision that they name.
+    fn past(&self) -> impl Iterator<Item = &Operation> {
+        self.rows.past.iter().map(|index| self.operations[*index as usize])
     }
 }

@@ -200,11 +200,11 @@ impl<'h> Store<'h> {
         Ok(Reply::Put(self.put(id, value, lease)))
     }
 
-    /// Puts a key of known number, whatever was there; the same as to execute the request.
-    pub fn put_plainly(&mut self, id: KeyId, put: &'h Put) -> Reply<'h> {
+    /// Puts a key of known number, whatever was there; the same as to execute the request. What was there.
+    pub fn put_plainly(&mut self, id: KeyId, put: &'h Put) -> Option<Pair<'h>> {
         let before = self.put(id, &put.value, put.lease);
         self.commit();
-        Reply::Put(before)
+        before
     }
 
     fn perform_delete(&mut self, delete: &DeleteRange) -> Vec<Pair<'h>> {

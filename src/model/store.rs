@@ -3,7 +3,7 @@
 //! revision; out come pairs as of a revision. It borrows keys and values from the history that is replayed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map},
     ops::Bound,
 };
 
@@ -180,6 +180,19 @@ impl<'h> Store<'h> {
         self.revision = self.revision.max(revision);
     }
 
+    /// Makes room for these writes, and for a quarter more by requests about several keys.
+    pub fn make_room(&mut self, writes: impl Iterator<Item = KeyId>) {
+        let (mut counts, mut all) = (vec![0; self.names.len()], 0);
+        for id in writes {
+            counts[id.index()] += 1;
+            all += 1;
+        }
+        for (chain, count) in self.chains.iter_mut().zip(counts) {
+            chain.reserve_exact(count + count / 4);
+        }
+        self.log.reserve_exact(all + all / 4);
+    }
+
     /// The number of a key; a new one if it was never named.
     pub fn id(&mut self, key: &'h Blob) -> KeyId {
         if let Some(id) = self.ids.get(key) {
@@ -245,12 +258,11 @@ impl<'h> Store<'h> {
 
     /// Hands on the pairs of a range that are there now, in order.
     pub fn pairs(&self, keys: &KeyRange) -> impl Iterator<Item = Pair<'h>> {
-        let (one, several) = if single(keys) {
-            (self.get(&keys.key), None)
+        if single(keys) {
+            Found::One(self.get(&keys.key))
         } else {
-            (None, Some(self.live.range::<[u8], _>(bounds(keys)).filter_map(|(_, id)| self.pair(*id))))
-        };
-        one.into_iter().chain(several.into_iter().flatten())
+            Found::Several(self, self.live.range::<[u8], _>(bounds(keys)))
+        }
     }
 
     /// Hands on the pairs of a range that were there at a revision, in order.
@@ -339,6 +351,23 @@ impl<'h> Store<'h> {
             self.attach(id, undone, restored);
         }
         self.revision = self.revision.min(revision);
+    }
+}
+
+/// The pairs of a range.
+enum Found<'s, 'h> {
+    One(Option<Pair<'h>>),
+    Several(&'s Store<'h>, btree_map::Range<'s, &'h [u8], KeyId>),
+}
+
+impl<'h> Iterator for Found<'_, 'h> {
+    type Item = Pair<'h>;
+
+    fn next(&mut self) -> Option<Pair<'h>> {
+        match self {
+            Self::One(pair) => pair.take(),
+            Self::Several(store, range) => range.find_map(|(_, id)| store.pair(*id)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
         execute::{Pairs, Reply, branch, order},
         store::{Pair, Store, single},
     },
-    operation::{Answer, KeyRange, KeyValue, Order, OrderBy, Range, RangeAnswer, Request},
+    operation::{Answer, KeyRange, KeyValue, Order, OrderBy, Put, Range, RangeAnswer, Request},
     types::Blob,
 };
 
@@ -75,14 +75,7 @@ pub(super) fn reply<'h>(reply: &Reply<'h>, request: &'h Request, answer: &'h Ans
     match (reply, request, answer) {
         (Reply::Range(found), Request::Range(range), Answer::Range(answer)) => pairs(found, range, answer),
         (Reply::Put(before), Request::Put(put), Answer::Put { prev_kv }) => {
-            let expected = before.filter(|_| put.prev_kv);
-            match (expected, prev_kv) {
-                (None, None) => Ok(()),
-                (Some(pair), Some(kv)) if pair.is(kv, false) => Ok(()),
-                (_, Some(_)) if !put.prev_kv => Err(Cause::Itself),
-                (_, Some(kv)) if kv.key != put.key => Err(Cause::Itself),
-                _ => Err(Cause::Pair(&put.key, prev_kv.as_deref())),
-            }
+            self::put(*before, put, prev_kv.as_deref())
         }
         (
             Reply::DeleteRange(before),
@@ -111,6 +104,22 @@ pub(super) fn reply<'h>(reply: &Reply<'h>, request: &'h Request, answer: &'h Ans
             parts.try_for_each(|((part, request), answer)| self::reply(part, request, answer))
         }
         _ => Err(Cause::Itself),
+    }
+}
+
+/// Whether a put is answered with what was there of its key, if that was asked for.
+pub(super) fn put<'h>(
+    before: Option<Pair<'h>>,
+    put: &'h Put,
+    prev_kv: Option<&'h KeyValue>,
+) -> Agreement<'h> {
+    let expected = before.filter(|_| put.prev_kv);
+    match (expected, prev_kv) {
+        (None, None) => Ok(()),
+        (Some(pair), Some(kv)) if pair.is(kv, false) => Ok(()),
+        (_, Some(_)) if !put.prev_kv => Err(Cause::Itself),
+        (_, Some(kv)) if kv.key != put.key => Err(Cause::Itself),
+        _ => Err(Cause::Pair(&put.key, prev_kv)),
     }
 }
 

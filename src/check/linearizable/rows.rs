@@ -4,6 +4,7 @@
 
 use super::{
     agree,
+    search::reads_past,
     timeline::{NONE, Role, answered},
     unknown::{is_plain, may_fill},
 };
@@ -71,6 +72,8 @@ pub(super) struct Rows {
     all: Vec<Row>,
     /// The operations that are not plain.
     pub rare: Vec<u32>,
+    /// Those of them that compact, or read at a revision that they name.
+    pub past: Vec<u32>,
     /// Those that may fill a gap.
     pub unknown: Vec<u32>,
     /// The greatest revision of an answer, and who was first in these numbers to see it.
@@ -90,6 +93,9 @@ impl Rows {
             let key = plain_key(&operation.request).map_or(NONE, |key| store.id(key).0);
             if key == NONE {
                 rows.rare.push(index);
+                if matches!(operation.request, Request::Compact(_)) || reads_past(&operation.request) {
+                    rows.past.push(index);
+                }
             }
             let mut row = Row {
                 call: operation.call,

@@ -239,25 +239,24 @@ impl<'h, 't> Search<'h, 't> {
         let operation = self.operations[writer as usize];
         let Some(response) = operation.response() else { return Ok(()) };
         let mark = self.store.mark();
-        let reply = match (seat.plain_key(), &operation.request) {
-            (Some(key), Request::Put(put)) => Ok(self.store.put_plainly(key, put)),
-            (_, request) => self.store.execute(request),
+        let agreed = match (seat.plain_key(), &operation.request, &response.answer) {
+            (Some(key), Request::Put(put), Answer::Put { prev_kv }) => {
+                agree::put(self.store.put_plainly(key, put), put, prev_kv.as_deref())
+            }
+            (_, request, answer) => match self.store.execute(request) {
+                Ok(reply) => agree::reply(&reply, request, answer),
+                Err(_) => Err(match request {
+                    Request::Put(put) => Cause::Pair(&put.key, None),
+                    Request::Txn(_) => Cause::Compares(request),
+                    _ => Cause::Itself,
+                }),
+            },
         };
-        let cause = match reply {
-            Ok(reply) => match agree::reply(&reply, &operation.request, &response.answer) {
-                // It changed what its answer says, so it made the revision.
-                Ok(()) => {
-                    let Some(difference) = self.told_otherwise(mark) else { return Ok(()) };
-                    self.store.go_back(Revision(revision.0 - 1));
-                    return Err(self.contradicted(&difference, writer, revision));
-                }
-                Err(cause) => cause,
-            },
-            Err(_) => match &operation.request {
-                Request::Put(put) => Cause::Pair(&put.key, None),
-                Request::Txn(_) => Cause::Compares(&operation.request),
-                _ => Cause::Itself,
-            },
+        // It changed what its answer says, so it made the revision.
+        let Err(cause) = agreed else {
+            let Some(difference) = self.told_otherwise(mark) else { return Ok(()) };
+            self.store.go_back(Revision(revision.0 - 1));
+            return Err(self.contradicted(&difference, writer, revision));
         };
         self.store.go_back(Revision(revision.0 - 1));
         Err(self.mismatch(cause, Source::Operation(writer), Revision(revision.0 - 1), revision))

@@ -2,7 +2,7 @@
 //! key, what was seen of it when, how often it was certainly put, and for each gap what it must have written. All
 //! of that holds in every explanation of a history, so it prunes a search without making it wrong.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use super::{
     timeline::Timeline,

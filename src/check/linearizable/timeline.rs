@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     history::reader::Operation,
+    model::store::KeyId,
     operation::{Answer, Request, Response},
     types::{Monotonic, Revision},
 };
@@ -48,6 +49,7 @@ impl Role {
 pub(super) fn role(request: &Request, response: &Response) -> Role {
     let revision = response.header.revision;
     match (request, &response.answer) {
+        (Request::Put(_), Answer::Put { .. }) => Role::Write(revision),
         (Request::Compact(_), Answer::Compact {}) => Role::Before(revision),
         (request, answer) if answer.changes() && request.can_write() => Role::Write(revision),
         _ => Role::Read(revision),
@@ -189,6 +191,11 @@ impl Timeline {
     pub fn writer(&self, revision: Revision) -> Option<Seat> {
         let slot = usize::try_from(revision.0 - self.base.0 - 1).ok()?;
         self.writers.get(slot).copied().filter(|writer| *writer != Seat::EMPTY)
+    }
+
+    /// The key of each plain put.
+    pub fn plain_puts(&self) -> impl Iterator<Item = KeyId> {
+        self.writers.iter().filter_map(|writer| writer.plain_key())
     }
 
     /// Whether a revision exists that no answered operation wrote.
