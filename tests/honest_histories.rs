@@ -40,6 +40,8 @@ fn no_guarantee_is_broken() {
     for (seed, generated) in honest() {
         let histories = generated.histories();
         assert_eq!(assumptions::violations(&histories), Vec::<String>::new(), "seed {seed}");
+        let long = generated.clone().with_long_numbers().into_histories();
+        assert_eq!(assumptions::violations(&long), Vec::<String>::new(), "seed {seed}");
         // Together, and each family by itself.
         let cases = [Case::new(&histories), Case::of_one(&histories)];
         for judgement in cases.iter().flat_map(check::all) {

@@ -400,8 +400,10 @@ impl Generated {
         let everything = Range { keys: KeyRange::everything(), revision: Some(revision), ..Range::default() };
         let answer =
             RangeAnswer { count: i64::try_from(self.pairs.len()).unwrap(), kvs: self.pairs, more: false };
+        let first = self.operations.iter().find_map(Operation::response);
+        let cluster = first.map_or(ClusterId(1), |response| response.header.cluster);
         let response = Response {
-            header: Header { cluster: ClusterId(1), revision, ..Header::default() },
+            header: Header { cluster, revision, ..Header::default() },
             answer: Answer::Range(answer),
         };
         let baseline = Operation {
