@@ -50,9 +50,10 @@ pub async fn compact_newest(client: &Client, wanted: &Coupled, journal: &Journal
     let mut newest = newest(client).await?;
     let told = journal.read_log(client, (Revision(1), newest), USUAL).await?;
     if wanted.deletes {
+        let following = journal.follow_from(client, Revision(newest.0 + 1))?;
         let asker = journal.asker()?;
         let deleted = delete(client, (newest, entries(client, told).await?), &asker).await?;
-        journal.read_log(client, (Revision(newest.0 + 1), deleted), USUAL).await?;
+        following.up_to(deleted, USUAL).await?;
         newest = deleted;
     } else if told.changes == 0 {
         // What is compacted already would be refused.

@@ -42,10 +42,12 @@ impl Coupled {
             _ if rng.r#gen() => SOON_MS,
             _ => LATEST_MS,
         };
+        let (delay, deletes) = (rng.gen_range(0..=latest * 1000), rng.r#gen());
         Self {
-            delay: Duration::from_micros(rng.gen_range(0..=latest * 1000)),
-            deletes: rng.r#gen(),
-            is_physical: rng.r#gen(),
+            delay: Duration::from_micros(delay),
+            deletes,
+            // What a crash can do to a delete, it does when all batches are dropped.
+            is_physical: rng.gen_bool(if deletes { 0.75 } else { 0.5 }),
             back: if rng.gen_ratio(1, 4) { rng.gen_range(1..=5) } else { 0 },
             missed: rng.gen_range(MISSED),
         }
@@ -92,7 +94,7 @@ mod tests {
         };
         let at_compaction = |is: &dyn Fn(&Coupled) -> bool| share(Kind::KillAtCompaction, is);
         assert!((40..60).contains(&at_compaction(&|coupled| coupled.deletes)));
-        assert!((40..60).contains(&at_compaction(&|coupled| coupled.is_physical)));
+        assert!((55..70).contains(&at_compaction(&|coupled| coupled.is_physical)));
         assert!((65..85).contains(&at_compaction(&|coupled| coupled.back == 0)));
         assert!((50..70).contains(&at_compaction(&|coupled| coupled.delay < Duration::from_millis(30))));
         assert!(of(Kind::KillAtCompaction).all(|coupled| coupled.delay <= Duration::from_millis(150)));

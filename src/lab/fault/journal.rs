@@ -58,6 +58,23 @@ pub struct Told {
     pub changes: usize,
 }
 
+/// A member that tells changes as they come.
+pub struct Following {
+    stream: RecordedStream,
+    from: Revision,
+}
+
+impl Following {
+    /// Has it told all changes up to a revision, and ends.
+    pub async fn up_to(mut self, upto: Revision, within: Duration) -> Result<(), String> {
+        let mut told = Told { from: self.from, changes: 0 };
+        let listens = listen(&mut self.stream, Place::at(Some(self.from)), upto, &mut told);
+        let late = |_| format!("its log up to revision {upto} did not come within {within:?}");
+        tokio::time::timeout(within, listens).await.map_err(late)??;
+        self.stream.close().map_err(|error| error.to_string())
+    }
+}
+
 impl Asker {
     /// Asks a member, as a process of its own, which the request may depend on.
     pub async fn ask(
@@ -122,17 +139,23 @@ impl Journal {
         tokio::time::timeout(within, self.follow(client, from, upto)).await.map_err(late)?
     }
 
+    /// Begins to tell changes from a revision on, which is to be after the newest: then they are told as they come,
+    /// and the log up to a later revision is read without a wait.
+    pub fn follow_from(&self, client: &Client, from: Revision) -> Result<Following, String> {
+        let everything =
+            CreateWatch { keys: KeyRange::everything(), fragment: true, ..CreateWatch::default() };
+        let create = Sent::Create(CreateWatch { start: Some(from), ..everything });
+        let stream = self.recorder()?.open_stream(self.process(), client, &create);
+        Ok(Following { stream: stream.map_err(|error| error.to_string())?, from })
+    }
+
     async fn follow(&self, client: &Client, from: Revision, upto: Revision) -> Result<Told, String> {
-        let words = |error: HistoryError| error.to_string();
         let mut told = Told { from, changes: 0 };
         let mut place = Place::at(Some(from));
-        while place.next() <= Some(upto) {
-            let everything =
-                CreateWatch { keys: KeyRange::everything(), fragment: true, ..CreateWatch::default() };
-            let create = Sent::Create(CreateWatch { start: place.next(), ..everything });
-            let mut stream = self.recorder()?.open_stream(self.process(), client, &create).map_err(words)?;
+        while let Some(next) = place.next().filter(|next| *next <= upto) {
+            let Following { mut stream, .. } = self.follow_from(client, next)?;
             place = listen(&mut stream, place, upto, &mut told).await?;
-            stream.close().map_err(words)?;
+            stream.close().map_err(|error| error.to_string())?;
         }
         Ok(told)
     }
