@@ -1,5 +1,6 @@
 //! The linearizability checker against one that tries every order, on small random histories, valid and mutated
-//! (here), and on short histories that were thought up: `sequence.rs` and `stories.rs`.
+//! (here), and on short histories that were thought up (`sequence.rs`, `stories.rs`); and the model of the store that it
+//! replays on (`model.rs`).
 
 #![expect(clippy::unwrap_used, reason = "helper functions of tests")]
 
@@ -7,6 +8,7 @@
 mod exhaustive;
 #[path = "../histories/mod.rs"]
 mod histories;
+mod model;
 mod sequence;
 mod stories;
 
