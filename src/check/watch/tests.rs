@@ -348,6 +348,11 @@ fn progress_of_all_is_of_those_that_were_there() {
     let lies = vec![create(), came(3, 3, created()), ask(), all(7), late()];
     breaks(Guarantee::WatchBookmarkable, "came after word", vec![lies]);
     breaks(Guarantee::WatchLife, "more often", vec![vec![create(), came(3, 3, created()), all(1)]]);
+    let cancelled = || came(7, 3, WatchNews { canceled: true, ..WatchNews::default() });
+    let cancel = || sent(3, Sent::Cancel { watch: WatchId(0) });
+    holds(vec![vec![create(), came(3, 3, created()), cancel(), ask(), all(7), cancelled()], everything()]);
+    let lies = vec![create(), came(3, 3, created()), ask(), all(7), cancel(), cancelled()];
+    breaks(Guarantee::WatchBookmarkable, "said to have come to", vec![lies, everything()]);
 }
 
 #[test]

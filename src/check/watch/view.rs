@@ -277,7 +277,9 @@ impl<'v, 'h> Reading<'v, 'h> {
             let looked_at = self.before.get(index).is_some_and(|before| *before <= self.progress.answers)
                 || !watch.events.is_empty()
                 || !watch.progress.is_empty();
-            if watch.ended.is_none() && looked_at {
+            // One whose end was asked for may be gone from what the member looks at before the client is told so.
+            let is_there = watch.ended.is_none() && watch.end_asked.is_none();
+            if is_there && looked_at {
                 watch.progress.push(Progress { revision, position, after: watch.events.len() });
             }
         }

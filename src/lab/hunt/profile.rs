@@ -185,8 +185,7 @@ impl Profile {
 /// What brings most to light comes most.
 fn weight(sort: Sort, rng: &mut StdRng) -> u64 {
     let weights: &[u64] = match sort {
-        Sort::Watches => &[1, 2, 4],
-        Sort::Transactions => &[1, 2, 4],
+        Sort::Watches | Sort::Transactions => &[1, 2, 4],
         Sort::Maintenance => &[0, 1, 2],
         _ => &[0, 0, 0, 1],
     };
