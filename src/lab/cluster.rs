@@ -7,6 +7,7 @@ use crate::{
     exit::ExitStatus,
     lab::{
         compose::{ComposeCluster, ComposeError},
+        etcd_binary::EtcdVersion,
         fault::action::{Ability, Action, ActionError, Topology},
         local::{self, LocalCluster, LocalError},
         setup::Setup,
@@ -85,6 +86,14 @@ impl Cluster {
         match self {
             Self::Compose(_) => ClusterKind::Compose,
             Self::Processes(_) => ClusterKind::Processes,
+        }
+    }
+
+    /// The version of its members.
+    pub fn etcd(&self) -> EtcdVersion {
+        match self {
+            Self::Compose(cluster) => cluster.etcd,
+            Self::Processes(cluster) => cluster.etcd(),
         }
     }
 

@@ -28,6 +28,7 @@ use std::{
 use crate::lab::{
     cluster::Ended,
     docker::{self, DockerError},
+    etcd_binary::EtcdVersion,
     fault::action::{Ability, Topology},
     not_ready::NotReady,
     setup::Setup,
@@ -114,6 +115,8 @@ pub struct ComposeCluster {
     services: Vec<String>,
     volumes: Vec<String>,
     setup: Setup,
+    /// The version that its images have.
+    pub etcd: EtcdVersion,
     live: Box<RefCell<Live>>,
     lacking: OnceCell<Vec<(Ability, String)>>,
 }
@@ -125,7 +128,8 @@ impl ComposeCluster {
         let words = docker::compose_words()?;
         let (root, services, volumes) = (root.to_owned(), Vec::new(), Vec::new());
         let (setup, live, lacking) = (Setup::default(), Box::default(), OnceCell::new());
-        let mut cluster = Self { root, words, services, volumes, setup, live, lacking };
+        let etcd = EtcdVersion::DEFAULT;
+        let mut cluster = Self { root, words, services, volumes, setup, etcd, live, lacking };
         cluster.services = lines(&cluster.compose(&["config", "--services"])?);
         cluster.volumes = lines(&cluster.compose(&["config", "--volumes"])?);
         cluster.services.sort_unstable();

@@ -11,7 +11,9 @@ use crate::{
     history::reader::{self, Counts as Operations},
     lab::{
         built_in::{self, SetupCount, Stopped},
+        etcd_binary::EtcdVersion,
         judge::{Judge, Occasion},
+        known,
         sdk_output::{self, Line, SdkOutputError},
         timeline::Ran,
         workspace::TimelineFolder,
@@ -20,6 +22,7 @@ use crate::{
         load::events::End,
         property::{Counts, Property},
     },
+    settings,
 };
 
 /// The services' file, in the SDK folder of a timeline.
@@ -68,6 +71,8 @@ pub struct Evaluation<'a> {
     /// The timelines in which something was seen that must not be.
     failing: BTreeSet<usize>,
     timelines: Vec<Ran>,
+    /// The etcd under test, where it is one.
+    etcd: Option<EtcdVersion>,
 }
 
 impl<'a> Evaluation<'a> {
@@ -84,7 +89,13 @@ impl<'a> Evaluation<'a> {
             stopped: Vec::new(),
             failing: BTreeSet::new(),
             timelines: Vec::new(),
+            etcd: None,
         }
+    }
+
+    /// Says which etcd is under test, so that what is broken can be named as what it is known as.
+    pub fn set_etcd(&mut self, etcd: EtcdVersion) {
+        self.etcd = Some(etcd);
     }
 
     /// Takes in a timeline that has ended, with the files of the commands that ran in it.
@@ -150,6 +161,9 @@ impl<'a> Evaluation<'a> {
         };
         let mut properties = self.judge.verdicts(&occasion);
         properties.extend(built_in::judge(&self.timelines, &self.setups, &self.stopped, &self.histories));
+        if let Some(etcd) = self.etcd {
+            known::name(&mut properties, etcd, &settings::classes().unwrap_or_default());
+        }
         properties
     }
 }

@@ -2,8 +2,6 @@
 //! is over. In go versions of etcd, out come what was found, the timeline that shows it, and a small profile that brings
 //! it about again. What is broken the checks say; what is known of etcd, a list.
 
-pub mod finding;
-pub mod known;
 pub mod live;
 pub mod profile;
 mod shrink;
@@ -19,8 +17,6 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use self::{
-    finding::Finding,
-    known::{Found, SetAside},
     profile::{Members, Profile},
     shrink::Shrunk,
 };
@@ -32,6 +28,8 @@ use crate::{
         etcd_binary::{EtcdBinary, EtcdVersion},
         evaluate::Evaluation,
         events::{Event, EventLog},
+        finding::{self, Finding},
+        known::{self, Found, SetAside},
         prepare::{self, ClusterOptions},
         run::{self, Lab, Shown, Stage},
         timeline::{Guide, Plan, Ran},
@@ -190,10 +188,10 @@ impl Hunt<'_> {
         let (sender, stop) = watch::channel(false);
         let findings = live::Findings::default();
         let judge = {
-            let (version, profile, options) = (target.version, profile.clone(), self.options.clone());
+            let (version, classes, options) = (target.version, profile.classes.clone(), self.options.clone());
             let look_for = self.look_for.clone();
             let ends = move |findings: &[Finding]| {
-                let found = known::explain(findings, version, &profile);
+                let found = known::explain(findings, version, &classes);
                 let ends_it = |found: &Found| match &look_for {
                     Some(property) => found.finding.property == *property,
                     None => is_of_interest(found, &options),
@@ -212,7 +210,7 @@ impl Hunt<'_> {
         let at_the_end = live::broken(&folder.history(), None);
         let by_lab = Finding::among(&alone.properties());
         let findings = finding::each_once(live.into_iter().chain(at_the_end).chain(by_lab));
-        let found = known::explain(&findings, target.version, profile);
+        let found = known::explain(&findings, target.version, &profile.classes);
         let (etcd, ended, took) = (target.name.clone(), self.started.elapsed(), begun.elapsed());
         let trial = Trial { number, etcd, profile: profile.clone(), ended, took, found };
         self.stage.lab.progress.note(&tell::line(&trial));

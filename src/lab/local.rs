@@ -22,7 +22,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::lab::{
     cluster::Ended,
     docker::last_lines,
-    etcd_binary::EtcdBinary,
+    etcd_binary::{EtcdBinary, EtcdVersion},
     fault::{
         action::{Ability, Action, ActionError, Topology},
         quiet,
@@ -104,6 +104,11 @@ impl LocalCluster {
     /// A cluster that isn't up yet.
     pub fn new(etcd: EtcdBinary, programs: Programs) -> Self {
         Self { etcd, programs, setup: Setup::default(), running: None }
+    }
+
+    /// The version of its members.
+    pub fn etcd(&self) -> EtcdVersion {
+        self.etcd.version()
     }
 
     /// What it is brought up with from now on.

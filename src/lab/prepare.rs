@@ -10,7 +10,7 @@ use crate::{
         compose::ComposeCluster,
         docker,
         error::LabError,
-        etcd_binary::{EtcdBinary, EtcdVersion},
+        etcd_binary::EtcdBinary,
         local::{LocalCluster, Programs, make_template},
         progress::Progress,
         project::Project,
@@ -93,15 +93,19 @@ async fn compose(
     if options.templates.is_some() {
         return Err(wrong("--templates", "the templates are those in the images"));
     }
-    let cluster = ComposeCluster::open(project.sources()?)?;
+    let mut cluster = ComposeCluster::open(project.sources()?)?;
     cluster.check_names()?;
-    let arguments = match &options.etcd {
+    let mut arguments = vec![];
+    match &options.etcd {
         Some(version) if version.contains('/') => {
             return Err(wrong("--etcd PATH", "give a version, or build the image as the README says"));
         }
-        Some(version) => vec![format!("ETCD_VERSION={}", version.parse::<EtcdVersion>()?)],
-        None => Vec::new(),
-    };
+        Some(version) => {
+            cluster.etcd = version.parse()?;
+            arguments.push(format!("ETCD_VERSION={}", cluster.etcd));
+        }
+        None => {}
+    }
     progress.stage("Building the images that are missing or old (the first time takes minutes)");
     progress.follow(log, cluster.build(log, &arguments)).await?;
     Ok(Cluster::Compose(cluster))

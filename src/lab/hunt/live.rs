@@ -12,11 +12,11 @@ use std::{
 
 use tokio::{sync::watch, task, time};
 
-use super::finding::{Finding, each_once};
 use crate::{
     check::{self, assumptions, case::Case, reduce},
     clock::monotonic_now,
     history::reader,
+    lab::finding::{Finding, each_once},
     types::Monotonic,
     verdict::Verdict,
 };

@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Hunt, Target, Trial, known::Found, profile::Profile};
-use crate::lab::{error::LabError, fault::profile::Profile as Faults};
+use super::{Hunt, Target, Trial, profile::Profile};
+use crate::lab::{error::LabError, fault::profile::Profile as Faults, known::Found};
 
 /// So many timelines say how often a profile breaks a property.
 const TIMELINES: usize = 5;

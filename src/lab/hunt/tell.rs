@@ -5,9 +5,13 @@ use std::{collections::BTreeMap, fs};
 
 use serde_json::json;
 
-use super::{Hunt, RECORD_FILE, Trial, known::Found, shrink::Shrunk};
+use super::{Hunt, RECORD_FILE, Trial, shrink::Shrunk};
 use crate::{
-    lab::{error::LabError, run},
+    lab::{
+        error::LabError,
+        known::{self, Found},
+        run,
+    },
     report::{
         property::{Kind, Outcome, Property},
         text::plain_table,
@@ -28,13 +32,8 @@ pub(super) fn line(trial: &Trial) -> String {
 
 fn found(found: &Found) -> String {
     let after = found.finding.after.map(|after| format!(" after {:.1} s", after.as_secs_f64()));
-    let known = (!found.known.is_empty()).then(|| format!(" ({})", issues(&found.known)));
+    let known = (!found.known.is_empty()).then(|| format!(" ({})", known::words(&found.known)));
     [Some(found.finding.property.clone()), after, known].into_iter().flatten().collect()
-}
-
-fn issues(known: &[u32]) -> String {
-    let names: Vec<_> = known.iter().map(|issue| format!("#{issue}")).collect();
-    names.join(" or ")
 }
 
 /// What was found of one property in one etcd.
@@ -91,7 +90,7 @@ impl Hunt<'_> {
         for ((property, etcd), mut row) in rows {
             row.known.sort_unstable();
             row.known.dedup();
-            let known = if row.known.is_empty() { "-".to_owned() } else { issues(&row.known) };
+            let known = if row.known.is_empty() { "-".to_owned() } else { known::words(&row.known) };
             let often = format!("{} of {all}", row.timelines.len());
             let first = format!("{:.0} s, in timeline {}", row.first, row.timelines[0]);
             table.add_row([property, etcd, &known, &often, &first, &row.evidence]);

@@ -38,7 +38,8 @@ impl Finding {
         broken.filter(|property| !is_state(property)).map(Self::of_property).collect()
     }
 
-    fn of_property(property: &Property) -> Self {
+    /// Of a property that is broken.
+    pub fn of_property(property: &Property) -> Self {
         let guarantee = Guarantee::ALL.iter().find(|guarantee| guarantee.message() == property.message);
         let name = guarantee.map_or_else(|| property.message.clone(), |guarantee| guarantee.name());
         let details = property.first_failure.as_ref().map(|evidence| evidence.details.to_string());

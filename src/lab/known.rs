@@ -1,13 +1,16 @@
-//! Bugs of etcd that are known: data, which say of a finding that it is one of them. In go a finding, the version and
-//! the profile that it was found with; out come the issues that explain it. It decides no verdict.
+//! Bugs of etcd that are known: data, which say of a finding that it is one of them. In go findings, the version and
+//! the classes of traffic that they were found with; out come the issues that explain it. It decides no verdict.
 
 use std::{collections::BTreeSet, str::FromStr, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::{finding::Finding, profile::Profile};
 use crate::{
-    lab::etcd_binary::{EtcdBinaryError, EtcdVersion},
+    lab::{
+        etcd_binary::{EtcdBinaryError, EtcdVersion},
+        finding::Finding,
+    },
+    report::property::{Outcome, Property},
     settings::Class,
 };
 
@@ -67,12 +70,12 @@ impl Versions {
 
 impl Bug {
     /// Whether it explains a finding.
-    pub fn explains(&self, finding: &Finding, version: EtcdVersion, profile: &Profile) -> bool {
+    pub fn explains(&self, finding: &Finding, version: EtcdVersion, classes: &[Class]) -> bool {
         let said = |word: &String| finding.evidence.iter().any(|sentence| sentence.contains(word.as_str()));
         self.properties.contains(&finding.property)
             && self.versions.iter().any(|versions| versions.include(version))
             && self.words.iter().all(said)
-            && self.class.is_none_or(|class| profile.classes.contains(&class))
+            && self.class.is_none_or(|class| classes.contains(&class))
     }
 }
 
@@ -137,10 +140,28 @@ pub struct Found {
     pub known: Vec<u32>,
 }
 
+/// Says of broken properties as what they are known, by the bugs that this version has under such traffic.
+pub fn name(properties: &mut [Property], version: EtcdVersion, classes: &[Class]) {
+    let found = explain(&Finding::among(properties), version, classes);
+    for property in properties.iter_mut().filter(|property| property.outcome == Outcome::Broken) {
+        let finding = Finding::of_property(property);
+        let known = found.iter().find(|found| found.finding == finding && !found.known.is_empty());
+        if let Some(known) = known {
+            property.reason = format!("known as etcd issue {}", words(&known.known));
+        }
+    }
+}
+
+/// Numbers of issues, for people.
+pub fn words(known: &[u32]) -> String {
+    let names: Vec<_> = known.iter().map(|issue| format!("#{issue}")).collect();
+    names.join(" or ")
+}
+
 /// All findings of a timeline, with the issues that explain them.
-pub fn explain(findings: &[Finding], version: EtcdVersion, profile: &Profile) -> Vec<Found> {
+pub fn explain(findings: &[Finding], version: EtcdVersion, classes: &[Class]) -> Vec<Found> {
     let bugs = |finding: &Finding| -> Vec<&Bug> {
-        BUGS.iter().filter(|bug| bug.explains(finding, version, profile)).collect()
+        BUGS.iter().filter(|bug| bug.explains(finding, version, classes)).collect()
     };
     let diverging = findings.iter().flat_map(bugs).filter(|bug| bug.diverges);
     let diverging: BTreeSet<u32> = diverging.map(|bug| bug.issue).collect();
@@ -156,22 +177,15 @@ pub fn explain(findings: &[Finding], version: EtcdVersion, profile: &Profile) ->
 
 #[cfg(test)]
 mod tests {
-    use rand::{SeedableRng, rngs::StdRng};
-
     use super::*;
-    use crate::{check::judgement::Guarantee, lab::fault::profile::Profile as Faults};
+    use crate::{check::judgement::Guarantee, report::property::Kind};
 
     fn finding(property: &str, evidence: &str) -> Finding {
         Finding { property: property.to_owned(), evidence: vec![evidence.to_owned()], after: None }
     }
 
-    fn profile(classes: &[Class]) -> Profile {
-        let drawn = Profile::draw(3.try_into().unwrap(), &mut StdRng::seed_from_u64(1));
-        Profile { classes: classes.to_vec(), faults: Faults::none(), ..drawn }
-    }
-
     fn explained(finding: &Finding, version: &str, classes: &[Class]) -> Vec<u32> {
-        let found = explain(std::slice::from_ref(finding), version.parse().unwrap(), &profile(classes));
+        let found = explain(std::slice::from_ref(finding), version.parse().unwrap(), classes);
         found.into_iter().flat_map(|found| found.known).collect()
     }
 
@@ -202,10 +216,26 @@ mod tests {
         let findings = vec![finding("lock-one-holder", ""), finding("members-agree", "")];
         let version = "3.5.30".parse().unwrap();
         let known = |classes: &[Class]| -> Vec<usize> {
-            let found = explain(&findings, version, &profile(classes));
+            let found = explain(&findings, version, classes);
             found.iter().map(|found| found.known.len()).collect()
         };
         assert_eq!((known(&[Class::PastInWrites]), known(&[])), (vec![1, 1], vec![0, 0]));
+    }
+
+    #[test]
+    fn a_broken_property_says_as_what_it_is_known() {
+        let property = |guarantee: Guarantee| Property {
+            message: guarantee.message().to_owned(),
+            kind: Kind::Always,
+            outcome: Outcome::Broken,
+            reason: String::new(),
+            first_pass: None,
+            first_failure: None,
+        };
+        let mut properties = [property(Guarantee::WatchBookmarkable), property(Guarantee::WatchLife)];
+        name(&mut properties, "3.5.16".parse().unwrap(), &[]);
+        let reasons = properties.map(|property| property.reason);
+        assert_eq!(reasons, ["known as etcd issue #20221".to_owned(), String::new()]);
     }
 
     #[test]
