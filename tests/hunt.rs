@@ -117,7 +117,7 @@ fn five_members_of_a_sound_version_break_nothing() {
     let output = place.hunt(&["--profile", "five.toml", "--for", "5s"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert!(place.latest("timeline-1/logs/etcd4.log").exists());
-    assert!(text(&output).contains("all holds"), "{}", text(&output));
+    assert!(text(&output).contains("timelines: all holds"), "{}", text(&output));
 }
 
 #[test]

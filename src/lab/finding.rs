@@ -31,6 +31,11 @@ impl Finding {
         Self { property: judgement.guarantee.name(), evidence, after: None }
     }
 
+    /// Of a recording that contradicts itself, in such ways.
+    pub fn malformed(ways: Vec<String>) -> Self {
+        Self { property: "Histories are well-formed".to_owned(), evidence: ways, after: None }
+    }
+
     /// Those among the verdicts of a timeline. That it did not come to a state is none: another one may.
     pub fn among(properties: &[Property]) -> Vec<Self> {
         let is_state = |property: &Property| matches!(property.kind, Kind::Sometimes | Kind::Reachable);

@@ -94,6 +94,8 @@ struct Trial {
     /// How long it took, its cluster included.
     took: Duration,
     found: Vec<Found>,
+    /// What could not be decided.
+    undecided: Vec<String>,
 }
 
 /// Hunts, and tells what was found.
@@ -207,12 +209,12 @@ impl Hunt<'_> {
         alone.add(ran.clone(), &folder)?;
         self.evaluation.add(ran, &folder)?;
         let live = live::known(&findings).clone();
-        let at_the_end = live::broken(&folder.history(), None);
+        let live::Judged { broken, undecided } = live::judge(&folder.history(), None);
         let by_lab = Finding::among(&alone.properties());
-        let findings = finding::each_once(live.into_iter().chain(at_the_end).chain(by_lab));
+        let findings = finding::each_once(live.into_iter().chain(broken).chain(by_lab));
         let found = known::explain(&findings, target.version, &profile.classes);
         let (etcd, ended, took) = (target.name.clone(), self.started.elapsed(), begun.elapsed());
-        let trial = Trial { number, etcd, profile: profile.clone(), ended, took, found };
+        let trial = Trial { number, etcd, profile: profile.clone(), ended, took, found, undecided };
         self.stage.lab.progress.note(&tell::line(&trial));
         self.trials.push(trial.clone());
         run::judge(&self.evaluation, self.stage.run)?;

@@ -38,9 +38,10 @@ pub async fn watch(
     while !is_of_interest(&known(&found)) {
         time::sleep(INTERVAL).await;
         let folder = folder.clone();
-        let broken = task::spawn_blocking(move || broken(&folder, Some(monotonic_now()))).await;
+        let judged = task::spawn_blocking(move || judge(&folder, Some(monotonic_now()))).await;
         let after = Some(started.elapsed());
-        let broken = broken.unwrap_or_default().into_iter().map(|finding| Finding { after, ..finding });
+        let broken = judged.unwrap_or_default().broken.into_iter();
+        let broken = broken.map(|finding| Finding { after, ..finding });
         let before = known(&found).clone();
         *known(&found) = each_once(before.into_iter().chain(broken));
     }
@@ -52,16 +53,33 @@ pub fn known(found: &Findings) -> MutexGuard<'_, Vec<Finding>> {
     found.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is broken by the time named, or by all that was recorded; nothing if the files can't be read.
-pub fn broken(folder: &Path, until: Option<Monotonic>) -> Vec<Finding> {
-    let Ok(mut histories) = reader::read_folder(folder) else { return vec![] };
+/// What the checks say of a timeline.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// What is broken.
+    pub broken: Vec<Finding>,
+    /// The names of the guarantees that could not be decided.
+    pub undecided: Vec<String>,
+}
+
+/// Judges what was recorded by the time named, or all of it; nothing if the files can't be read, which is another
+/// property's to say. A recording that contradicts itself is broken, and nothing else of it is judged.
+pub fn judge(folder: &Path, until: Option<Monotonic>) -> Judged {
+    let Ok(mut histories) = reader::read_folder(folder) else { return Judged::default() };
     if let Some(until) = until {
         histories = reduce::until(&histories, until);
     }
-    if !assumptions::violations(&histories).is_empty() {
-        return vec![];
+    let malformed = assumptions::violations(&histories);
+    if !malformed.is_empty() {
+        return Judged { broken: vec![Finding::malformed(malformed)], undecided: vec![] };
     }
-    let judgements = check::all(&Case::new(&histories)).into_iter();
-    let broken = judgements.filter(|judgement| matches!(judgement.verdict, Verdict::Broken(_)));
-    broken.map(|judgement| Finding::of(&judgement)).collect()
+    let mut judged = Judged::default();
+    for judgement in check::all(&Case::new(&histories)) {
+        match judgement.verdict {
+            Verdict::Broken(_) => judged.broken.push(Finding::of(&judgement)),
+            Verdict::Undecided(_) => judged.undecided.push(judgement.guarantee.name()),
+            Verdict::Holds => {}
+        }
+    }
+    judged
 }

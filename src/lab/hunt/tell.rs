@@ -24,10 +24,16 @@ const SHRUNK_FILE: &str = "shrunk.toml";
 /// A timeline in a line.
 pub(super) fn line(trial: &Trial) -> String {
     let found: Vec<String> = trial.found.iter().map(found).collect();
-    let found =
-        if found.is_empty() { "all holds".to_owned() } else { format!("broken: {}", found.join(", ")) };
+    let mut verdicts = match &found[..] {
+        [] if trial.undecided.is_empty() => "all holds".to_owned(),
+        [] => "nothing is broken".to_owned(),
+        found => format!("broken: {}", found.join(", ")),
+    };
+    if !trial.undecided.is_empty() {
+        verdicts = format!("{verdicts}; undecided: {}", trial.undecided.join(", "));
+    }
     let Trial { number, etcd, profile, took, .. } = trial;
-    format!("timeline {number}, etcd {etcd} ({profile}), {:.0} s: {found}", took.as_secs_f64())
+    format!("timeline {number}, etcd {etcd} ({profile}), {:.0} s: {verdicts}", took.as_secs_f64())
 }
 
 fn found(found: &Found) -> String {
@@ -82,7 +88,13 @@ impl Hunt<'_> {
         }
         let all = self.trials.len();
         if rows.is_empty() {
-            println!("{all} timelines: all holds");
+            let undecided = self.trials.iter().filter(|trial| !trial.undecided.is_empty()).count();
+            let but = if undecided > 0 {
+                format!(" that was decided ({undecided} were not in all)")
+            } else {
+                String::new()
+            };
+            println!("{all} timelines: all holds{but}");
             return;
         }
         let mut table = plain_table(run::width());
