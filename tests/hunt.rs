@@ -125,7 +125,7 @@ fn mistakes_are_wrong_usage_and_name_what_there_is() {
     let place = Place::new();
     for (arguments, words) in [
         (["--members", "2"], "1, 3 or 5 members"),
-        (["--set-aside", "1"], "there is: known, 13766"),
+        (["--set-aside", "1"], "there is: known, 9921, 13766"),
         (["--profile", "none.toml"], "failed to read the profile none.toml"),
         (["--etcd", "3.4.23,4"], "\"4\" is no version"),
     ] {

@@ -195,17 +195,14 @@ async fn run_commands(
         conductor.beside(Faults::Off, one(running, first, &mut commands)).await??;
     }
     let driving = drive(running, &mut schedule, &mut commands, plan.duration, conductor.board());
-    let driving = async {
-        tokio::select! {
-            driven = driving => driven.map(|()| false),
-            () = told_to_stop(plan.guide) => Ok(true),
-        }
-    };
-    let is_stopped = conductor.beside(Faults::On, driving).await??;
-    if is_stopped {
+    let driving = unless_told_to_stop(plan.guide, driving);
+    let mut goes_on = conductor.beside(Faults::On, driving).await??;
+    if goes_on {
+        let finishing = finish(running, schedule.ending, &mut commands);
+        goes_on = conductor.beside(Faults::Off, unless_told_to_stop(plan.guide, finishing)).await??;
+    }
+    if !goes_on {
         commands.stop_all(cluster).await?;
-    } else {
-        conductor.beside(Faults::Off, finish(running, schedule.ending, &mut commands)).await??;
     }
     let faults = conductor.board().injected();
     let commands = commands.into_ended();
@@ -235,14 +232,22 @@ async fn conductor<'c>(
     Ok(conductor)
 }
 
-async fn told_to_stop(guide: Option<&Guide>) {
-    if let Some(guide) = guide
-        && guide.stop.clone().wait_for(|stop| *stop).await.is_ok()
-    {
-        return;
+/// Whether the work came to its end before the guide said that nothing more is to be learned.
+async fn unless_told_to_stop(
+    guide: Option<&Guide>,
+    work: impl Future<Output = Result<(), TimelineError>>,
+) -> Result<bool, TimelineError> {
+    let stopped = async {
+        match guide {
+            Some(guide) if guide.stop.clone().wait_for(|stop| *stop).await.is_ok() => {}
+            // Nobody is there who could tell.
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        done = work => done.map(|()| true),
+        () = stopped => Ok(false),
     }
-    // Nobody is left who could tell.
-    std::future::pending::<()>().await;
 }
 
 /// What runs on what.
