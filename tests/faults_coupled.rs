@@ -3,11 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod common;
+#[path = "common/local.rs"]
+mod local;
 
 use std::{
     collections::BTreeSet,
     fs,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,6 @@ use etcd_antithesis::{
     history::reader::{self, History},
     lab::{
         cluster::Cluster,
-        etcd_binary::EtcdBinary,
         fault::{
             coupled::{Coupled, KEPT_ENTRIES},
             journal::Journal,
@@ -26,8 +26,7 @@ use etcd_antithesis::{
             strike::{Blow, Striker},
             target::{self, Busy},
         },
-        local::{LocalCluster, Programs},
-        workspace::{TimelineFolder, Workspace},
+        workspace::TimelineFolder,
     },
     operation::{Answer, Outcome, Put, Range, Request},
     settings::Settings,
@@ -47,14 +46,7 @@ struct System {
 
 impl System {
     async fn new() -> Self {
-        let place = common::temporary_folder();
-        let folder = Workspace::open(place.path()).unwrap().new_run().unwrap().timeline(1).unwrap();
-        let programs = Programs {
-            health_checker: PathBuf::from(env!("CARGO_BIN_EXE_health-checker")),
-            templates: place.path().join("v1"),
-        };
-        let mut local = LocalCluster::new(EtcdBinary::locate(None).unwrap(), programs);
-        local.up(&folder).unwrap();
+        let (local, folder, place) = local::cluster_in(common::temporary_folder());
         let system = Self { cluster: Cluster::Processes(local), folder, _place: place };
         system.agrees().await;
         system

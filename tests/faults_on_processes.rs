@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod common;
+#[path = "common/local.rs"]
+mod local;
 
 use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -18,14 +20,13 @@ use etcd_antithesis::{
     history::reader::{self, Message},
     lab::{
         cluster::Ended,
-        etcd_binary::EtcdBinary,
         fault::{
             action::{Ability, Action, Effect, PeerDelay, Rule, Traffic},
             journal::Journal,
         },
-        local::{LocalCluster, Programs},
+        local::LocalCluster,
         template::{Role, TestCommand},
-        workspace::{TimelineFolder, Workspace},
+        workspace::TimelineFolder,
     },
     operation::{
         Compact, Put, Request,
@@ -49,14 +50,7 @@ struct System {
 
 impl System {
     async fn new() -> Self {
-        let place = common::temporary_folder();
-        let folder = Workspace::open(place.path()).unwrap().new_run().unwrap().timeline(1).unwrap();
-        let programs = Programs {
-            health_checker: PathBuf::from(env!("CARGO_BIN_EXE_health-checker")),
-            templates: place.path().join("v1"),
-        };
-        let mut cluster = LocalCluster::new(EtcdBinary::locate(None).unwrap(), programs);
-        cluster.up(&folder).unwrap();
+        let (cluster, folder, place) = local::cluster_in(common::temporary_folder());
         let system = Self { cluster, folder, place };
         system.agrees().await;
         system

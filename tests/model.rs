@@ -26,24 +26,6 @@ use etcd_antithesis::{
 };
 use histories::{Shape, naive::Naive, requests::Requests};
 
-/// Of each kind about as much as of any other.
-fn shape(odd: bool) -> Shape {
-    Shape {
-        keys: if odd { 8 } else { 25 },
-        unique_values: false,
-        deletes: 6,
-        transactions: 30,
-        ranges: 30,
-        compactions: 2,
-        stale: 2,
-        lease_ends: 6,
-        leases: 4,
-        odd,
-        rare: true,
-        ..Shape::bench(0, 0, 0)
-    }
-}
-
 /// The oldest version answers each request as the model does.
 #[tokio::test]
 async fn the_oldest_etcd_answers_as_the_model_does() {
@@ -70,7 +52,7 @@ async fn compare(version: &str, seed: u64, requests: u64) {
     for odd in [false, true] {
         let binary = EtcdBinary::fetch(version.parse().unwrap()).unwrap();
         let cluster = healthy_cluster_of(&binary, 1, |_| {});
-        let mut side_by_side = SideBySide::new(&cluster.endpoints(), shape(odd), seed);
+        let mut side_by_side = SideBySide::new(&cluster.endpoints(), Shape::of_all(odd), seed);
         for _ in 0..requests {
             side_by_side.step().await;
         }

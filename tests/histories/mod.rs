@@ -64,6 +64,24 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Requests of each kind, about as many as of any other.
+    pub fn of_all(odd: bool) -> Self {
+        Self {
+            keys: if odd { 8 } else { 25 },
+            unique_values: false,
+            deletes: 6,
+            transactions: 30,
+            ranges: 30,
+            compactions: 2,
+            stale: 2,
+            lease_ends: 6,
+            leases: 4,
+            odd,
+            rare: true,
+            ..Self::bench(0, 0, 0)
+        }
+    }
+
     /// Small enough for every order to be tried.
     pub fn small(random: &mut StdRng) -> Self {
         Self {

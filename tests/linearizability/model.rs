@@ -9,28 +9,11 @@ use etcd_antithesis::{
 
 use super::histories::{Shape, naive::Naive, requests::Requests};
 
-/// Of each kind about as much as of any other.
-fn shape(odd: bool) -> Shape {
-    Shape {
-        keys: if odd { 8 } else { 25 },
-        unique_values: false,
-        deletes: 6,
-        transactions: 30,
-        ranges: 30,
-        compactions: 2,
-        lease_ends: 6,
-        leases: 4,
-        odd,
-        rare: true,
-        ..Shape::bench(0, 0, 0)
-    }
-}
-
 /// Whatever is asked, the model answers or refuses as the naive store does, and holds the same.
 #[test]
 fn the_model_does_what_the_naive_store_does() {
     for (seed, odd) in (0..).zip([false, true, false, true]) {
-        let mut requests = Requests::new(shape(odd), seed);
+        let mut requests = Requests::new(Shape { stale: 0, ..Shape::of_all(odd) }, seed);
         let mut naive = Naive::new(1, &[]);
         naive.leases = Some(std::collections::BTreeSet::new());
         let all: Vec<Request> = (0..5_000)
