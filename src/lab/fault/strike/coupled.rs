@@ -127,8 +127,7 @@ impl Striker<'_> {
             let _ = timeout(DROP_PAUSE, calm.wait_for(|calm| *calm)).await;
             return Ok(());
         }
-        let early = if *calm.borrow() { ", as faults are to be off" } else { "" };
-        Err(format!("it missed {written} writes, of which all are kept for it{early}"))
+        Err(format!("it missed {written} writes, of which all are kept for it{}", why_early(calm)))
     }
 
     /// From the other members, while its client port stays open; or it is paused where packets can't be filtered.
@@ -163,6 +162,11 @@ impl Striker<'_> {
             }
             sleep(LEADER_PAUSE).await;
         }
-        Err("the other members have no leader".to_owned())
+        Err(format!("the other members have no leader{}", why_early(calm)))
     }
+}
+
+/// Why a fault gave up, if it is not its own doing.
+fn why_early(calm: &watch::Receiver<bool>) -> &'static str {
+    if *calm.borrow() { ", as faults are to be off" } else { "" }
 }
