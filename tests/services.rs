@@ -257,8 +257,10 @@ async fn waiting_that_is_given_up_leaves_the_outcome_unknown() {
         for (request, prefix) in [(lock("l", 8), "l/"), (campaign("e", 8, "b"), "e/")] {
             let before = place.revision().await;
             let outcome = place.given_up(&request).await;
+            // The member may see the deadline first, and reset the stream.
+            let codes = ["deadline_exceeded", "unavailable"];
             assert!(
-                matches!(&outcome, Outcome::Unknown(failure) if failure.code == "deadline_exceeded"),
+                matches!(&outcome, Outcome::Unknown(failure) if codes.contains(&failure.code.as_str())),
                 "{outcome:?}"
             );
             let until = std::time::Instant::now() + SETTLED;

@@ -153,8 +153,10 @@ fn read<'h>(messages: &[(u64, &'h Message)], watches: &mut Vec<Watch<'h>>) -> bo
             is_good &= answers < requests;
             for number in ids.values() {
                 let watch = &mut watches[*number];
-                // The answer may be to a request from before the watch, unless it was told something.
-                if watch.ended.is_none() && (watch.requests_before <= answers || !watch.news.is_empty()) {
+                // The answer may be to a request from before the watch, unless it was told something. A watch whose
+                // end was asked for may be gone for the member already.
+                let is_there = watch.ended.is_none() && watch.end_asked.is_none();
+                if is_there && (watch.requests_before <= answers || !watch.news.is_empty()) {
                     watch.news.push(item);
                 }
             }
