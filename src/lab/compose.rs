@@ -31,7 +31,7 @@ use crate::lab::{
     etcd_binary::EtcdVersion,
     fault::action::{Ability, Topology},
     not_ready::NotReady,
-    setup::Setup,
+    setup::{Setup, is_member_name},
     workspace::TimelineFolder,
 };
 
@@ -144,7 +144,7 @@ impl ComposeCluster {
     /// The services that there are with this number of members.
     fn present(&self) -> Vec<String> {
         let members = self.setup.member_names();
-        let others = self.services.iter().filter(|service| !is_member(service)).cloned();
+        let others = self.services.iter().filter(|service| !is_member_name(service)).cloned();
         members.iter().cloned().chain(others).collect()
     }
 
@@ -185,7 +185,7 @@ impl ComposeCluster {
         let all = docker::run(&["docker", "ps", "-a", "--format", format])?;
         for line in all.lines() {
             let (name, project) = line.split_once('\t').unwrap_or((line, ""));
-            if is_member(name) || self.services.iter().any(|service| service == name) {
+            if is_member_name(name) || self.services.iter().any(|service| service == name) {
                 return Err(name_taken(name, project));
             }
         }
@@ -203,13 +203,13 @@ impl ComposeCluster {
     /// Brings all services up and returns when Compose finds them started and healthy.
     pub async fn up(&self, folder: &TimelineFolder) -> Result<(), ComposeError> {
         let overrides = Self::override_path(folder);
-        let file = self.root.join(COMPOSE_FILE);
+        let file = self.file();
         let declared = Declared { file: &file, services: &self.services, volumes: &self.volumes };
         let text = overrides::for_timeline(&declared, &self.setup, folder).to_string();
         fs::write(&overrides, text)
             .map_err(|source| ComposeError::File { path: overrides.clone(), source })?;
         self.attach(folder)?;
-        let (file, overrides) = (self.file(), overrides.display().to_string());
+        let overrides = overrides.display().to_string();
         let arguments = ["-p", PROJECT, "-f", &file, "-f", &overrides, "up", "-d", "--no-build", "--no-deps"];
         let mut words = [&self.words[..], &arguments, &["--remove-orphans"]].concat();
         let services = self.present();
@@ -320,11 +320,6 @@ fn save_log(service: &str, folder: &TimelineFolder) -> Result<Child, ComposeErro
         call.stdout(file()?).stderr(file()?).spawn()
     };
     logs().map_err(|source| ComposeError::File { path: path.clone(), source })
-}
-
-/// Whether a container has the name that a member would have.
-fn is_member(name: &str) -> bool {
-    name.strip_prefix("etcd").is_some_and(|number| number.len() == 1 && number.parse::<u8>().is_ok())
 }
 
 fn lines(text: &str) -> Vec<String> {

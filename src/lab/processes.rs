@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::lab::etcd_binary::EtcdBinary;
+use crate::lab::{etcd_binary::EtcdBinary, setup::member_name};
 
 pub use error::ProcessError;
 pub use life::End;
@@ -146,16 +146,12 @@ fn prepare_folder(options: &ClusterOptions) -> Result<(), ProcessError> {
     }
 }
 
-fn name(index: usize) -> String {
-    format!("etcd{index}")
-}
-
 fn data_folder(options: &ClusterOptions, index: usize) -> PathBuf {
-    options.folder.join(name(index))
+    options.folder.join(member_name(index))
 }
 
 fn log_file(options: &ClusterOptions, index: usize) -> PathBuf {
-    options.folder.join(format!("{}.log", name(index)))
+    options.folder.join(format!("{}.log", member_name(index)))
 }
 
 fn remove_member(options: &ClusterOptions, index: usize) -> Result<(), ProcessError> {

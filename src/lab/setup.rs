@@ -8,6 +8,19 @@ use crate::settings::CLASSES_VARIABLE;
 /// As many members as in `docker-compose.yaml`.
 pub const USUAL_MEMBERS: usize = 3;
 
+/// The start of every member's name.
+const MEMBER: &str = "etcd";
+
+/// The name of a member, by its place from 0.
+pub fn member_name(index: usize) -> String {
+    format!("{MEMBER}{index}")
+}
+
+/// Whether a name is one that a member may have; there are no more than nine.
+pub fn is_member_name(name: &str) -> bool {
+    name.strip_prefix(MEMBER).is_some_and(|number| number.len() == 1 && number.parse::<u8>().is_ok())
+}
+
 /// What a cluster is brought up with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
@@ -23,7 +36,7 @@ pub struct Setup {
 impl Setup {
     /// The names of the members, in order.
     pub fn member_names(&self) -> Vec<String> {
-        (0..self.members).map(|index| format!("etcd{index}")).collect()
+        (0..self.members).map(member_name).collect()
     }
 }
 

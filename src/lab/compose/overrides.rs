@@ -26,7 +26,7 @@ const NEVER: &str = "24h";
 /// What the project's file says, as far as it is needed here.
 pub(super) struct Declared<'a> {
     /// The file.
-    pub file: &'a Path,
+    pub file: &'a str,
     /// All services.
     pub services: &'a [String],
     /// The named volumes.
@@ -143,8 +143,7 @@ mod tests {
         let folder = Workspace::open(root.path()).unwrap().new_run().unwrap().timeline(1).unwrap();
         let (services, volumes) =
             (names(&["etcd0", "etcd1", "etcd2", "client1"]), names(&["history", "data"]));
-        let declared =
-            Declared { file: Path::new("docker-compose.yaml"), services: &services, volumes: &volumes };
+        let declared = Declared { file: "docker-compose.yaml", services: &services, volumes: &volumes };
         let value = for_timeline(&declared, &Setup::default(), &folder);
         for service in ["etcd0", "client1"] {
             let environment = &value["services"][service]["environment"];
@@ -163,7 +162,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = Workspace::open(root.path()).unwrap().new_run().unwrap().timeline(1).unwrap();
         let services = names(&["etcd0", "etcd1", "etcd2", "client1"]);
-        let declared = Declared { file: Path::new("docker-compose.yaml"), services: &services, volumes: &[] };
+        let declared = Declared { file: "docker-compose.yaml", services: &services, volumes: &[] };
         let flags = [("snapshot-count".to_owned(), "7".to_owned())].into();
         let setup = Setup { members: 5, flags, ..Setup::default() };
         let value = for_timeline(&declared, &setup, &folder);

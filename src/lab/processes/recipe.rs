@@ -12,9 +12,8 @@ use std::{
 use super::{
     ClusterOptions, ProcessError, TlsFiles, data_folder, log_file,
     member::{Place, Ports},
-    name,
 };
-use crate::lab::etcd_binary::EtcdBinary;
+use crate::lab::{etcd_binary::EtcdBinary, setup::member_name};
 
 /// Flags that bring snapshots, long compactions, elections and progress notifications near. The versions
 /// differ in which they have, and in whether a name begins with `experimental-`.
@@ -82,7 +81,7 @@ pub(super) fn recipes(binary: &EtcdBinary, options: &ClusterOptions, sockets: &[
         let mut flags = own_flags(options, index, sockets);
         flags.extend_from_slice(&common);
         Recipe {
-            name: name(index),
+            name: member_name(index),
             endpoint: sockets.url(options.client_tls.as_ref(), sockets.ports.client),
             address: sockets.address(),
             namespace: sockets.place.as_ref().map(|place| place.namespace.clone()),
@@ -99,7 +98,7 @@ fn own_flags(options: &ClusterOptions, index: usize, sockets: &Sockets) -> Vec<S
     let client = sockets.url(options.client_tls.as_ref(), sockets.ports.client);
     let peer = sockets.url(options.peer_tls.as_ref(), sockets.ports.peer);
     vec![
-        format!("--name={}", name(index)),
+        format!("--name={}", member_name(index)),
         format!("--data-dir={}", data_folder(options, index).display()),
         format!("--listen-client-urls={client}"),
         format!("--advertise-client-urls={client}"),
@@ -114,7 +113,7 @@ fn common_flags(binary: &EtcdBinary, options: &ClusterOptions, sockets: &[Socket
     let peers: Vec<String> = sockets
         .iter()
         .enumerate()
-        .map(|(index, sockets)| format!("{}={}", name(index), peer_url(sockets)))
+        .map(|(index, sockets)| format!("{}={}", member_name(index), peer_url(sockets)))
         .collect();
     let mut flags = vec![
         format!("--initial-cluster={}", peers.join(",")),
