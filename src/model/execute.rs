@@ -115,7 +115,7 @@ impl<'h> Store<'h> {
 
     /// Whether a comparison holds: for each key of its range that is there. Where none is, all that is compared
     /// is 0, except the value: no comparison of that holds.
-    fn holds(&self, compare: &Compare) -> bool {
+    pub fn holds(&self, compare: &Compare) -> bool {
         let mut any = false;
         for pair in self.pairs(&compare.keys) {
             any = true;

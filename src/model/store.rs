@@ -246,6 +246,11 @@ impl<'h> Store<'h> {
         end.checked_sub(1).and_then(|last| chain[last].pair(self.name(id)))
     }
 
+    /// The revisions that wrote or deleted a key, the last first.
+    pub fn written(&self, id: KeyId) -> impl Iterator<Item = Revision> {
+        self.chains[id.index()].iter().rev().map(|entry| entry.revision)
+    }
+
     /// Whether something was written that does not count as done yet.
     pub(super) fn is_ahead(&self) -> bool {
         self.log.last().is_some_and(|id| self.touched(*id) > Some(self.revision))

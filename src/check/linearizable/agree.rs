@@ -8,7 +8,7 @@ use crate::{
         execute::{Pairs, Reply, branch, order},
         store::{Pair, Store, single},
     },
-    operation::{Answer, KeyRange, KeyValue, Order, OrderBy, Put, Range, RangeAnswer, Request},
+    operation::{Answer, KeyRange, KeyValue, Order, OrderBy, Put, Range, RangeAnswer, Request, Txn},
     types::Blob,
 };
 
@@ -27,8 +27,10 @@ pub(super) enum Cause<'h> {
     Keys(&'h KeyRange),
     /// How many of these keys are there; which, is as the answer says as far as it does.
     Count(&'h KeyRange),
-    /// The compares of this transaction went another way.
+    /// Whatever decides what this request does.
     Compares(&'h Request),
+    /// The compares of this transaction went another way.
+    Branch(&'h Txn),
 }
 
 type Agreement<'h> = Result<(), Cause<'h>>;
@@ -94,7 +96,7 @@ pub(super) fn reply<'h>(reply: &Reply<'h>, request: &'h Request, answer: &'h Ans
         }
         (Reply::Txn(holds, replies), Request::Txn(txn), Answer::Txn { succeeded, answers }) => {
             if holds != succeeded {
-                return Err(Cause::Compares(request));
+                return Err(Cause::Branch(txn));
             }
             let requests = branch(txn, *holds);
             if answers.len() != requests.len() {

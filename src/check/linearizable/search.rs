@@ -8,12 +8,13 @@ mod back;
 mod blame;
 mod count;
 mod culprits;
+mod frame;
 mod options;
+mod room;
 mod told;
 
-use std::collections::BTreeSet;
-
-use self::culprits::Blame;
+pub(super) use self::culprits::{Aspect, Value};
+use self::{culprits::Blame, frame::Frame, room::Room};
 use super::{
     LeaseEnd,
     agree::{self, Cause},
@@ -81,6 +82,15 @@ pub(super) enum Source {
     Gap,
 }
 
+/// Why a candidate can't have filled a gap.
+#[derive(Debug)]
+struct Rejection {
+    /// The keys that it changed, or should have.
+    changed: Vec<KeyId>,
+    /// One that it changed as no gap can have, by what is seen of it next, if that is why.
+    misfit: Option<KeyId>,
+}
+
 /// How much was done.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Effort {
@@ -88,24 +98,6 @@ pub(super) struct Effort {
     pub steps: u64,
     /// How often a choice was taken back.
     pub backjumps: u64,
-}
-
-#[derive(Debug)]
-struct Frame {
-    options: Vec<u32>,
-    next: usize,
-    chosen: Option<u32>,
-    blame: Blame,
-    /// The options that could not have filled the gap; whom that is to be blamed on is found out only when no
-    /// option is left, which is rare.
-    rejected: Vec<u32>,
-    /// The options that fill another gap, and which.
-    taken: Vec<(u32, usize)>,
-    /// The keys of each conflict that what was chosen had nothing to do with: an option that does not touch them
-    /// runs into the same conflict.
-    idle: Vec<BTreeSet<KeyId>>,
-    /// The only key that any option is about, if there is one.
-    only: Option<KeyId>,
 }
 
 /// A search under way.
@@ -118,7 +110,8 @@ pub(super) struct Search<'h, 't> {
     terms: &'h Terms,
     told: &'h Told<'h>,
     gaps: Vec<Revision>,
-    frames: Vec<Frame>,
+    room: Room,
+    frames: Vec<Frame<'h, 't>>,
     /// For each candidate: the gap that it fills, by number.
     users: Vec<Option<usize>>,
     /// For each candidate: the only gap that it can fill, where nobody else can fill that one.
@@ -141,8 +134,11 @@ impl<'h, 't> Search<'h, 't> {
     ) -> Self {
         let mut demanded = vec![false; candidates.all.len()];
         for (key, value) in sightings.demanded() {
-            candidates.putting(key, value)[0].iter().for_each(|number| demanded[*number as usize] = true);
+            let putters = &candidates.putting(key, value)[0].numbers;
+            putters.iter().for_each(|number| demanded[*number as usize] = true);
         }
+        let gaps = timeline.gaps();
+        let room = Room::new(&gaps, candidates, sightings, &store);
         let mut search = Self {
             operations,
             timeline,
@@ -151,7 +147,8 @@ impl<'h, 't> Search<'h, 't> {
             sightings,
             terms,
             told,
-            gaps: timeline.gaps(),
+            gaps,
+            room,
             frames: vec![],
             users: vec![None; candidates.all.len()],
             reserved: vec![None; candidates.all.len()],
@@ -224,7 +221,7 @@ impl<'h, 't> Search<'h, 't> {
     }
 
     /// One revision further.
-    fn advance(&mut self) -> Result<(), Blame> {
+    fn advance(&mut self) -> Result<(), Blame<'h>> {
         let next = Revision(self.store.revision().0 + 1);
         match self.timeline.writer(next) {
             Some(writer) => self.replay_write(next, writer)?,
@@ -233,7 +230,7 @@ impl<'h, 't> Search<'h, 't> {
         self.readers(next)
     }
 
-    fn replay_write(&mut self, revision: Revision, seat: Seat) -> Result<(), Blame> {
+    fn replay_write(&mut self, revision: Revision, seat: Seat) -> Result<(), Blame<'h>> {
         self.effort.steps += 1;
         let writer = seat.index;
         let operation = self.operations[writer as usize];
@@ -263,7 +260,7 @@ impl<'h, 't> Search<'h, 't> {
     }
 
     /// Checks all that saw the state of the store's revision.
-    fn readers(&mut self, revision: Revision) -> Result<(), Blame> {
+    fn readers(&mut self, revision: Revision) -> Result<(), Blame<'h>> {
         let timeline = self.timeline;
         for seat in timeline.readers(revision) {
             self.effort.steps += 1;
@@ -278,6 +275,16 @@ impl<'h, 't> Search<'h, 't> {
             };
             if let Err((cause, at)) = agreed {
                 return Err(self.mismatch(cause, Source::Operation(seat.index), at, revision));
+            }
+        }
+        for (_, index) in self.sightings.read_later(revision) {
+            self.effort.steps += 1;
+            let operation = self.operations[*index as usize];
+            if let (Request::Range(range), Some(response)) = (&operation.request, operation.response())
+                && let Answer::Range(answer) = &response.answer
+                && let Err(cause) = agree::read(&self.store, range, answer)
+            {
+                return Err(self.mismatch(cause, Source::Operation(*index), revision, revision));
             }
         }
         let terms = self.terms;
@@ -332,7 +339,7 @@ impl<'h, 't> Search<'h, 't> {
     }
 
     /// Tries the options of a gap that is reached for the first time.
-    fn open_gap(&mut self, gap: Revision) -> Result<(), Blame> {
+    fn open_gap(&mut self, gap: Revision) -> Result<(), Blame<'h>> {
         let frame = self.frame(gap);
         self.frames.push(frame);
         if self.choose() { Ok(()) } else { Err(self.give_up()) }
@@ -343,9 +350,7 @@ impl<'h, 't> Search<'h, 't> {
         let number = self.frames.len() - 1;
         let gap = self.gaps[number];
         loop {
-            let frame = &mut self.frames[number];
-            let Some(option) = frame.options.get(frame.next).copied() else { return false };
-            frame.next += 1;
+            let Some(option) = self.next_option() else { return false };
             self.effort.steps += 1;
             if self.try_candidate(option, gap).is_err() {
                 self.store.go_back(Revision(gap.0 - 1));
@@ -360,8 +365,8 @@ impl<'h, 't> Search<'h, 't> {
         }
     }
 
-    /// Does what a candidate does. If it can't have filled the gap, the keys that it changed.
-    fn try_candidate(&mut self, option: u32, gap: Revision) -> Result<(), Vec<KeyId>> {
+    /// Does what a candidate does. If it can't have filled the gap, why.
+    fn try_candidate(&mut self, option: u32, gap: Revision) -> Result<(), Rejection> {
         let candidate = self.candidates.all[option as usize];
         let mark = self.store.mark();
         let done = match (candidate.kind, candidate.operation) {
@@ -376,23 +381,31 @@ impl<'h, 't> Search<'h, 't> {
             }
         };
         let changed = self.store.changed_since(mark);
+        let misfit = changed.iter().copied().find(|key| !self.fits(*key, gap));
         let fits = done.is_ok()
             && !changed.is_empty()
-            && changed.iter().all(|key| self.fits(*key, gap))
+            && misfit.is_none()
             && self.sightings.pins(gap).iter().all(|pin| {
                 let pair = self.store.pair(pin.key);
                 changed.contains(&pin.key)
                     && pair.is_some_and(|pair| pin.value.is_none_or(|value| value == pair.value))
             })
             && self.told_otherwise(mark).is_none();
-        if fits { Ok(()) } else { Err(changed.iter().copied().chain(self.told_keys(gap)).collect()) }
+        if fits {
+            return Ok(());
+        }
+        Err(Rejection { changed: changed.iter().copied().chain(self.told_keys(gap)).collect(), misfit })
     }
 
     /// Whether what was seen of a key next can follow from what a gap left of it.
     fn fits(&self, key: KeyId, gap: Revision) -> bool {
         let pair = self.store.pair(key);
         let Some(next) = self.sightings.next(key, gap) else { return true };
-        let (Seen::Pair(kv) | Seen::Key(kv)) = next.seen else { return next.at > gap || pair.is_none() };
+        let kv = match next.seen {
+            Seen::Pair(kv) | Seen::Key(kv) => kv,
+            Seen::Absent => return pair.is_none() || (next.at > gap && self.may_go(key, gap, next.at)),
+            Seen::Deleted | Seen::Cleared => return pair.is_none() || next.at > gap,
+        };
         if kv.mod_revision < gap {
             return false;
         }
@@ -400,14 +413,12 @@ impl<'h, 't> Search<'h, 't> {
             return pair.is_some_and(|pair| pair.is(kv, matches!(next.seen, Seen::Key(_))));
         }
         if kv.create_revision > gap {
-            return true;
+            return pair.is_none() || self.may_go(key, gap, kv.create_revision);
         }
         let Some(pair) = pair.filter(|pair| pair.create == kv.create_revision) else { return false };
         let from = Revision(gap.0 + 1);
         let certain = pair.version.0 + self.sightings.puts(key, from, kv.mod_revision);
-        let open = self.gaps.partition_point(|other| *other <= kv.mod_revision)
-            - self.gaps.partition_point(|other| *other < from);
-        certain <= kv.version.0 && kv.version.0 <= certain + i64::try_from(open).unwrap_or(i64::MAX)
+        certain <= kv.version.0 && kv.version.0 <= certain + i64::from(self.open_gaps(gap, kv.mod_revision))
     }
 
     /// How many gaps come before a revision.

@@ -14,7 +14,7 @@ use crate::{
         execute::branch,
         store::{KeyId, Store, single},
     },
-    operation::{Answer, KeyRange, KeyValue, Range, RangeAnswer, Request},
+    operation::{Answer, KeyRange, KeyValue, Operator, Range, RangeAnswer, Request, Target},
     types::{Blob, Revision},
 };
 
@@ -29,6 +29,8 @@ pub(super) enum Seen<'h> {
     Absent,
     /// Nothing, since it was deleted at that revision.
     Deleted,
+    /// Nothing: if it was there, it was deleted at that revision with others.
+    Cleared,
 }
 
 /// What was seen of a key at a revision, or by the transaction that made it.
@@ -46,6 +48,16 @@ pub(super) struct Pin<'h> {
     pub value: Option<&'h Blob>,
 }
 
+/// A value that a transaction compared a key with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Compared<'h> {
+    /// The revision whose state it looked at.
+    pub at: Revision,
+    pub value: &'h Blob,
+    /// Whether its answer tells that the key had that value.
+    pub is_sure: bool,
+}
+
 /// All that was seen. What is asked is what was seen first from some gap on, and last before one, so of sightings of a
 /// key with no gap between them one is enough.
 #[derive(Debug, Default)]
@@ -59,6 +71,14 @@ pub(super) struct Sightings<'h> {
     pins: HashMap<Revision, Vec<Pin<'h>>>,
     /// At which revisions it was told how many keys of a range are there.
     counts: HashMap<&'h KeyRange, Vec<Revision>>,
+    /// Reads at revisions that they name: the revision, and which operation it is; in order.
+    past_reads: Vec<(Revision, u32)>,
+    /// Whether any put kept the value that was there.
+    pub keeps_values: bool,
+    /// The values that keys were compared with, by key and in order.
+    compared: Vec<Vec<Compared<'h>>>,
+    /// The revisions of answers that may have deleted keys without its being taken down key by key.
+    unlisted: Vec<Revision>,
 }
 
 /// Of more keys than these, an answer that shows their absence is not taken down key by key.
@@ -86,14 +106,74 @@ impl<'h> Sightings<'h> {
                         continue;
                     }
                     sightings.count(request, revision);
+                    if let Request::Range(range) = request
+                        && let at = range.reads_at(revision)
+                        && at >= timeline.base
+                        && at < revision
+                    {
+                        sightings.past_reads.push((at, seat.index));
+                    }
                     sightings.whole(request, answer, revision, store);
+                    let looked_at = if Some(*seat) == timeline.writer(revision) {
+                        Revision(revision.0 - 1)
+                    } else {
+                        revision
+                    };
+                    sightings.compared(request, answer, looked_at, store);
                 }
             }
             for change in told.at(revision).iter().filter(|_| revision > timeline.base) {
                 sightings.told(change, timeline, store);
             }
         }
+        sightings.count_pins();
+        sightings.look_back(operations, store);
         sightings
+    }
+
+    /// What was read at a revision that the reader named was seen then.
+    fn look_back(&mut self, operations: &[&'h Operation], store: &mut Store<'h>) {
+        let mut keys = std::mem::take(&mut self.keys);
+        self.past_reads.sort_unstable();
+        for (at, index) in self.past_reads.clone() {
+            let operation = operations[index as usize];
+            if let (Request::Range(range), Some(response)) = (&operation.request, operation.response())
+                && let Answer::Range(answer) = &response.answer
+            {
+                // Each may be the first behind some gap.
+                self.gaps_so_far += 1;
+                self.range(range, answer, at, store);
+            }
+        }
+        keys.resize_with(keys.len().max(self.keys.len()), Vec::new);
+        for (list, past) in keys.iter_mut().zip(std::mem::take(&mut self.keys)) {
+            if !past.is_empty() {
+                list.extend(past);
+                list.sort_by_key(|sighting| sighting.at);
+            }
+        }
+        self.keys = keys;
+    }
+
+    /// The operations that read the state of a revision later, by naming it.
+    pub fn read_later(&self, revision: Revision) -> &[(Revision, u32)] {
+        let start = self.past_reads.partition_point(|(at, _)| *at < revision);
+        let count = self.past_reads[start..].iter().take_while(|(at, _)| *at == revision).count();
+        &self.past_reads[start..start + count]
+    }
+
+    /// What a gap is known to have put counts as put.
+    fn count_pins(&mut self) {
+        let mut pinned: Vec<(KeyId, Revision)> = vec![];
+        for (gap, pins) in &self.pins {
+            pinned.extend(pins.iter().map(|pin| (pin.key, *gap)));
+        }
+        for (key, gap) in pinned {
+            let list = Self::slot(&mut self.puts, key);
+            if let Err(place) = list.binary_search(&gap) {
+                list.insert(place, gap);
+            }
+        }
     }
 
     /// An event tells what its revision did to its key.
@@ -112,7 +192,6 @@ impl<'h> Sightings<'h> {
                 Some(pin) => pin.value = value,
                 None => pins.push(Pin { key, value }),
             }
-            Self::slot(&mut self.puts, key).push(revision);
         }
     }
 
@@ -139,6 +218,7 @@ impl<'h> Sightings<'h> {
                 if put.prev_kv {
                     self.saw(key, Revision(at.0 - 1), prev_kv.as_deref().map_or(Seen::Absent, Seen::Pair));
                 }
+                self.keeps_values |= put.ignore_value;
                 Self::slot(&mut self.puts, key).push(at);
             }
             (Request::Range(range), Answer::Range(answer)) => match answer.kvs.as_slice() {
@@ -162,7 +242,11 @@ impl<'h> Sightings<'h> {
                     let key = store.id(&kv.key);
                     self.saw(key, before, Seen::Pair(kv));
                 }
-                let gone = if *deleted > 0 { Seen::Deleted } else { Seen::Absent };
+                let gone = match *deleted {
+                    0 => Seen::Absent,
+                    _ if single(&delete.keys) => Seen::Deleted,
+                    _ => Seen::Cleared,
+                };
                 self.all_gone(&delete.keys, &[], at, gone, store);
             }
             (Request::Txn(txn), Answer::Txn { succeeded, answers }) => {
@@ -174,6 +258,22 @@ impl<'h> Sightings<'h> {
                 self.range(range, answer, at, store);
             }
             _ => {}
+        }
+    }
+
+    /// A key is mostly compared with a value that it has.
+    fn compared(&mut self, request: &'h Request, answer: &'h Answer, at: Revision, store: &Store<'h>) {
+        let (Request::Txn(txn), Answer::Txn { succeeded, .. }) = (request, answer) else { return };
+        let is_sure = |operator| match operator {
+            Operator::Equal => *succeeded,
+            Operator::NotEqual => !*succeeded && txn.compare.len() == 1,
+            _ => false,
+        };
+        for compare in txn.compare.iter().filter(|compare| single(&compare.keys)) {
+            if let (Target::Value(value), Some(key)) = (&compare.target, store.known(&compare.keys.key)) {
+                let is_sure = is_sure(compare.operator);
+                Self::slot(&mut self.compared, key).push(Compared { at, value, is_sure });
+            }
         }
     }
 
@@ -217,6 +317,7 @@ impl<'h> Sightings<'h> {
         }
         let named: Vec<KeyId> = store.named(keys).take(ABSENT_AT_MOST + 1).collect();
         if named.len() > ABSENT_AT_MOST {
+            self.unlisted.push(at);
             return;
         }
         let there: HashSet<&Blob> = but.iter().map(|kv| &kv.key).collect();
@@ -259,6 +360,24 @@ impl<'h> Sightings<'h> {
         self.pins.values().flatten().filter_map(|pin| Some((pin.key, pin.value?)))
     }
 
+    /// The values that a key was compared with from a revision on.
+    pub fn compared_from(&self, key: KeyId, from: Revision) -> &[Compared<'h>] {
+        let Some(list) = self.compared.get(key.index()) else { return &[] };
+        &list[list.partition_point(|compared| compared.at < from)..]
+    }
+
+    /// The first revision from another on that certainly put a key.
+    pub fn first_put(&self, key: KeyId, from: Revision) -> Option<Revision> {
+        let list = self.puts.get(key.index())?;
+        list.get(list.partition_point(|revision| *revision < from)).copied()
+    }
+
+    /// The last revision up to another that certainly put a key.
+    pub fn last_put(&self, key: KeyId, upto: Revision) -> Option<Revision> {
+        let list = self.puts.get(key.index())?;
+        list[..list.partition_point(|revision| *revision <= upto)].last().copied()
+    }
+
     /// What was first seen of a key at a revision or later.
     pub fn next(&self, key: KeyId, from: Revision) -> Option<Sighting<'h>> {
         let list = self.keys.get(key.index())?;
@@ -287,7 +406,14 @@ impl<'h> Sightings<'h> {
         }
     }
 
-    /// How many answered writes certainly put the key in these revisions, both ends included.
+    /// Whether an answer may have deleted the key behind a revision, up to another, without its being taken down.
+    pub fn may_be_unlisted(&self, after: Revision, upto: Revision) -> bool {
+        let next = self.unlisted.partition_point(|revision| *revision <= after);
+        self.unlisted.get(next).is_some_and(|revision| *revision <= upto)
+    }
+
+    /// How many writes certainly put the key in these revisions, both ends included: answered ones, and gaps that
+    /// were seen to.
     pub fn puts(&self, key: KeyId, from: Revision, to: Revision) -> i64 {
         let Some(list) = self.puts.get(key.index()) else { return 0 };
         let end = list.partition_point(|revision| *revision <= to);
@@ -295,7 +421,7 @@ impl<'h> Sightings<'h> {
         i64::try_from(end.saturating_sub(start)).unwrap_or(i64::MAX)
     }
 
-    /// Whether the answered write of that revision certainly put the key.
+    /// Whether the write of that revision certainly put the key.
     pub fn is_put(&self, key: KeyId, revision: Revision) -> bool {
         self.puts(key, revision, revision) > 0
     }

@@ -1,10 +1,11 @@
 //! The writes that may have filled a gap: those of unknown fate, by what they would do to which key, and the ends of
 //! leases. In go operations, out come lists in order of call, so that those called by a deadline are a prefix.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
     rows::Rows,
+    search::{Aspect, Value},
     services::{Part, Place},
     terms::Terms,
 };
@@ -51,11 +52,11 @@ pub(super) struct Candidates<'h> {
     /// In order of call.
     pub all: Vec<Candidate<'h>>,
     /// Those that may put this value to the key.
-    puts: HashMap<(KeyId, &'h [u8]), Vec<u32>>,
+    puts: HashMap<(KeyId, &'h [u8]), Putters>,
     /// Those that may put to the key, whatever value.
-    putters: HashMap<KeyId, Vec<u32>>,
+    putters: HashMap<KeyId, Putters>,
     /// Those that may put to the key what it has already.
-    keepers: HashMap<KeyId, Vec<u32>>,
+    keepers: HashMap<KeyId, Putters>,
     /// Those about one key only; by key.
     points: Vec<Vec<u32>>,
     /// Keys that some candidate is about.
@@ -73,6 +74,28 @@ pub(super) struct Candidates<'h> {
     /// Keys whose values matter beyond being read: they are compared, sorted by or kept.
     valued: HashSet<KeyId>,
     all_valued: bool,
+}
+
+/// Candidates that may put to one key, in order of call.
+#[derive(Debug)]
+pub(super) struct Putters {
+    /// Their numbers.
+    pub numbers: Vec<u32>,
+    /// Whether all are about that key only.
+    pub are_points: bool,
+    /// Whether all put, whatever was there, and do nothing else.
+    pub are_plain: bool,
+}
+
+impl Putters {
+    /// Nobody.
+    pub const NONE: &'static Self = &Self { numbers: vec![], are_points: true, are_plain: true };
+}
+
+impl Default for Putters {
+    fn default() -> Self {
+        Self { numbers: vec![], are_points: true, are_plain: true }
+    }
 }
 
 /// Whether a request may be what fills a gap, if its fate is unknown.
@@ -181,6 +204,7 @@ impl<'h> Candidates<'h> {
     }
 
     fn index_puts(&mut self, number: u32, request: &'h Request, store: &mut Store<'h>) {
+        let Candidate { key: only, kind, .. } = self.all[number as usize];
         puts(request, &mut |put| {
             let key = store.id(&put.key);
             let list = if put.ignore_value {
@@ -189,8 +213,10 @@ impl<'h> Candidates<'h> {
                 self.puts.entry((key, put.value.as_slice())).or_default()
             };
             for list in [list, self.putters.entry(key).or_default()] {
-                if list.last() != Some(&number) {
-                    list.push(number);
+                if list.numbers.last() != Some(&number) {
+                    list.numbers.push(number);
+                    list.are_points &= only == Some(key);
+                    list.are_plain &= matches!(kind, Kind::Put(_));
                 }
             }
         });
@@ -224,18 +250,46 @@ impl<'h> Candidates<'h> {
         self.all_valued || self.valued.contains(&key)
     }
 
+    /// Whether any of them may keep the value that is there.
+    pub fn keeps_values(&self) -> bool {
+        !self.keepers.is_empty()
+    }
+
     /// The keys that may ever be attached to a lease.
     pub fn attachable(&self, lease: LeaseId) -> impl Iterator<Item = KeyId> {
         self.attachable.get(&lease).into_iter().flatten().copied()
     }
 
     /// Whether a candidate may change any of these keys, whatever the state.
-    pub fn touches(&self, number: u32, keys: &BTreeSet<KeyId>, store: &Store<'h>) -> bool {
+    pub fn touches(&self, number: u32, keys: &BTreeMap<KeyId, Aspect<'h>>, store: &Store<'h>) -> bool {
+        self.may(number, keys, store, |request, key, _| may_write(request, key))
+    }
+
+    /// Whether a candidate may change of any of these keys what is asked for, whatever the state.
+    pub fn helps(&self, number: u32, keys: &BTreeMap<KeyId, Aspect<'h>>, store: &Store<'h>) -> bool {
+        self.may(number, keys, store, |request, key, aspect| match aspect.value {
+            Value::Not(value) if !aspect.metadata => may_set(request, key, value),
+            _ => may_write(request, key),
+        })
+    }
+
+    fn may(
+        &self,
+        number: u32,
+        keys: &BTreeMap<KeyId, Aspect<'h>>,
+        store: &Store<'h>,
+        may: impl Fn(&Request, &Blob, Aspect<'h>) -> bool,
+    ) -> bool {
         let candidate = self.all[number as usize];
         match (candidate.kind, candidate.key, candidate.operation) {
-            (Kind::LeaseEnd(lease), ..) => self.attachable(lease).any(|key| keys.contains(&key)),
-            (_, Some(key), _) => keys.contains(&key),
-            (_, None, Some((_, request))) => keys.iter().any(|key| may_write(request, store.name(*key))),
+            (Kind::LeaseEnd(lease), ..) => self.attachable(lease).any(|key| keys.contains_key(&key)),
+            (_, Some(key), Some((_, request))) => {
+                keys.get(&key).is_some_and(|aspect| may(request, store.name(key), *aspect))
+            }
+            (_, Some(key), None) => keys.contains_key(&key),
+            (_, None, Some((_, request))) => {
+                keys.iter().any(|(key, aspect)| may(request, store.name(*key), *aspect))
+            }
             (_, None, None) => true,
         }
     }
@@ -251,16 +305,14 @@ impl<'h> Candidates<'h> {
     }
 
     /// The candidates that may put to the key.
-    pub fn putters(&self, key: KeyId) -> &[u32] {
-        self.putters.get(&key).map_or(&[], Vec::as_slice)
+    pub fn putters(&self, key: KeyId) -> &Putters {
+        self.putters.get(&key).unwrap_or(Putters::NONE)
     }
 
     /// The candidates that may leave the key with this value: those that put it, and those that keep what is there.
-    pub fn putting(&self, key: KeyId, value: &'h Blob) -> [&[u32]; 2] {
-        [
-            self.puts.get(&(key, value.as_slice())).map_or(&[], Vec::as_slice),
-            self.keepers.get(&key).map_or(&[], Vec::as_slice),
-        ]
+    pub fn putting(&self, key: KeyId, value: &'h Blob) -> [&Putters; 2] {
+        let puts = self.puts.get(&(key, value.as_slice()));
+        [puts, self.keepers.get(&key)].map(|putters| putters.unwrap_or(Putters::NONE))
     }
 
     /// Those of a list that were called by then.
@@ -292,7 +344,22 @@ fn may_write(request: &Request, key: &Blob) -> bool {
     match request {
         Request::Put(put) => put.key == *key,
         Request::DeleteRange(delete) => delete.keys.contains(key),
+        // Without compares, it always succeeds.
+        Request::Txn(txn) if txn.compare.is_empty() => txn.success.iter().any(|part| may_write(part, key)),
         Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(|part| may_write(part, key)),
+        _ => false,
+    }
+}
+
+/// Whether a request may give a key this value or delete it, whatever the state.
+fn may_set(request: &Request, key: &Blob, value: &Blob) -> bool {
+    match request {
+        Request::Put(put) => put.key == *key && put.value == *value && !put.ignore_value,
+        Request::DeleteRange(delete) => delete.keys.contains(key),
+        Request::Txn(txn) if txn.compare.is_empty() => {
+            txn.success.iter().any(|part| may_set(part, key, value))
+        }
+        Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(|part| may_set(part, key, value)),
         _ => false,
     }
 }
@@ -311,16 +378,28 @@ fn written<'h>(request: &'h Request, each: &mut impl FnMut(&'h Blob, bool)) {
     }
 }
 
-/// Hands on the keys whose state decides what a request does.
-pub(super) fn decides<'h>(request: &'h Request, each: &mut impl FnMut(&'h KeyRange)) {
+/// Hands on the keys whose state decides what a request does, and what of it does.
+pub(super) fn decides<'h>(request: &'h Request, each: &mut impl FnMut(&'h KeyRange, Aspect<'h>)) {
     match request {
-        Request::DeleteRange(delete) => each(&delete.keys),
+        Request::DeleteRange(delete) => each(&delete.keys, Aspect::METADATA),
         Request::Txn(txn) => {
-            txn.compare.iter().for_each(|compare| each(&compare.keys));
+            for compare in &txn.compare {
+                let value = matches!(compare.target, Target::Value(_));
+                each(&compare.keys, if value { Aspect::ALL } else { Aspect::METADATA });
+            }
             for request in txn.success.iter().chain(&txn.failure) {
                 decides(request, each);
             }
         }
+        _ => {}
+    }
+}
+
+/// Hands on the keys that a request may delete.
+pub(super) fn deletes<'h>(request: &'h Request, each: &mut impl FnMut(&'h KeyRange)) {
+    match request {
+        Request::DeleteRange(delete) => each(&delete.keys),
+        Request::Txn(txn) => txn.success.iter().chain(&txn.failure).for_each(|part| deletes(part, each)),
         _ => {}
     }
 }

@@ -2,53 +2,55 @@
 //! comes whether another choice was found. What is dropped must run into the same conflict again.
 
 use super::{
-    Frame, Mismatch, Search, Source,
-    culprits::{Blame, Concern},
+    Mismatch, Search, Source,
+    culprits::{Aspect, Blame, Concern, Value},
 };
-use crate::{operation::Request, types::Revision};
+use crate::{check::linearizable::unknown::Kind, model::store::KeyId, operation::Request, types::Revision};
 
-impl Search<'_, '_> {
+impl<'h> Search<'h, '_> {
     /// No option of the last gap is left: what it blames.
-    pub(super) fn give_up(&mut self) -> Blame {
+    pub(super) fn give_up(&mut self) -> Blame<'h> {
         let gap = self.gaps[self.frames.len() - 1];
         let mut frame = self.frames.pop().expect("a gap was opened");
-        let idle = std::mem::take(&mut frame.idle);
-        let may_help = |search: &Self, option| {
-            idle.iter().all(|keys| search.candidates.touches(option, keys, &search.store))
-        };
+        let mut blame = std::mem::take(&mut frame.blame);
         for (option, user) in std::mem::take(&mut frame.taken) {
-            if may_help(self, option) {
-                frame.blame.anything([user]);
+            if frame.may_help(option, self) {
+                blame.anything([user]);
             }
         }
         for option in std::mem::take(&mut frame.rejected) {
-            if may_help(self, option)
-                && let Err(changed) = self.try_candidate(option, gap)
+            if frame.may_help(option, self)
+                && let Err(rejection) = self.try_candidate(option, gap)
             {
                 self.store.go_back(Revision(gap.0 - 1));
-                self.blame_rejection(option, gap, &changed, &mut frame.blame);
+                self.blame_rejection(option, gap, &rejection, &mut blame);
+            }
+        }
+        for key in &frame.excluded {
+            if frame.idle.iter().all(|keys| keys.contains_key(key)) {
+                self.blame_misfit(*key, gap, &mut blame);
             }
         }
         if self.sightings.pins(gap).is_empty() {
-            self.blame_idle_leases(gap, &|end| may_help(self, end), &mut frame.blame);
+            self.blame_idle_leases(gap, &|end| frame.may_help(end, self), &mut blame);
         }
         if self.deepest.as_ref().is_none_or(|deepest| gap > deepest.revision) {
             let key = self.sightings.pins(gap).first().map(|pin| self.store.name(pin.key));
             let expected = "a write: somebody saw this revision or a later one".to_owned();
             self.deepest = Some(Mismatch { revision: gap, source: Source::Gap, key, expected });
         }
-        frame.blame
+        blame
     }
 
     /// Goes back to the last gap that is to blame and that has another option.
-    pub(super) fn jump_back(&mut self, mut blame: Blame) -> bool {
+    pub(super) fn jump_back(&mut self, mut blame: Blame<'h>) -> bool {
         self.effort.backjumps += 1;
         while let Some((culprit, concern)) = blame.pop_last() {
             while self.frames.len() > culprit + 1 {
                 self.release(self.frames.len() - 1);
                 self.frames.pop();
             }
-            self.blame_compares_of_chosen(culprit, &concern);
+            self.blame_what_decided(culprit, &concern);
             self.drop_what_is_no_better(culprit, &concern);
             self.release(culprit);
             self.store.go_back(Revision(self.gaps[culprit].0 - 1));
@@ -66,35 +68,52 @@ impl Search<'_, '_> {
         false
     }
 
-    /// What was chosen may do something else about the keys of a conflict if its compares go another way.
-    fn blame_compares_of_chosen(&mut self, number: usize, concern: &Concern) {
+    /// What was chosen may do something else about the keys of a conflict if its compares go another way, or if a lease
+    /// has other keys.
+    fn blame_what_decided(&mut self, number: usize, concern: &Concern<'h>) {
         let Some(chosen) = self.frames[number].chosen else { return };
-        let Some((_, request @ Request::Txn(_))) = self.candidates.all[chosen as usize].operation else {
-            return;
-        };
-        if let Concern::Keys(keys) = concern
-            && !self.candidates.touches(chosen, keys, &self.store)
-        {
-            return;
-        }
+        let candidate = self.candidates.all[chosen as usize];
         let mut blame = Blame::default();
         let before = Revision(self.gaps[number].0 - 1);
-        self.blame_request(request, before, &mut blame);
+        match (candidate.kind, candidate.operation) {
+            (Kind::LeaseEnd(lease), _) => {
+                let is_concerned = |key: &KeyId| match concern {
+                    Concern::Keys(keys) => keys.contains_key(key),
+                    Concern::Anything => true,
+                };
+                for key in self.candidates.attachable(lease).filter(is_concerned) {
+                    self.blame_key(key, Aspect::ALL, before, &mut blame);
+                }
+            }
+            (_, Some((_, request @ Request::Txn(_)))) => {
+                if let Concern::Keys(keys) = concern
+                    && !self.candidates.touches(chosen, keys, &self.store)
+                {
+                    return;
+                }
+                self.blame_request(request, before, &mut blame);
+            }
+            _ => {}
+        }
         self.frames[number].blame.add(blame);
     }
 
     /// What leaves the keys of a conflict as what was chosen did runs into it again.
-    fn drop_what_is_no_better(&mut self, number: usize, concern: &Concern) {
+    fn drop_what_is_no_better(&mut self, number: usize, concern: &Concern<'h>) {
         let Concern::Keys(keys) = concern else { return };
-        let touches = |option: u32| self.candidates.touches(option, keys, &self.store);
-        let Frame { options, next, chosen, idle, .. } = &mut self.frames[number];
-        if chosen.is_some_and(touches) {
+        let Some(chosen) = self.frames[number].chosen else { return };
+        if !self.candidates.touches(chosen, keys, &self.store) {
+            self.frames[number].idle.push(keys.clone());
             return;
         }
-        let mut left = options.split_off(*next);
-        left.retain(|option| touches(*option));
-        options.append(&mut left);
-        idle.push(keys.clone());
+        let candidate = &self.candidates.all[chosen as usize];
+        let (Kind::Put(_), Some(key)) = (candidate.kind, candidate.key) else { return };
+        let helps = match keys.get(&key).map(|aspect| aspect.value) {
+            Some(Value::Irrelevant) => None,
+            Some(Value::Not(value)) => Some(value),
+            Some(Value::Any) | None => return,
+        };
+        self.frames[number].put_in_vain.push((key, helps));
     }
 
     fn release(&mut self, number: usize) {

@@ -1,52 +1,116 @@
 //! Which gaps a conflict is to be blamed on: those that can have made the state of the keys concerned. In goes what
 //! does not fit, out come gaps by number. To blame too much costs time only, to blame too little an explanation.
 
-use super::{Blame, KEYS_AT_MOST, Mismatch, Search, Source};
+use super::{
+    KEYS_AT_MOST, Mismatch, Rejection, Search, Source,
+    culprits::{Aspect, Blame, Value},
+};
 use crate::{
     check::{
         evidence,
         linearizable::{
             agree::Cause,
+            sightings::Seen,
             unknown::{Kind, decides, puts},
         },
     },
-    model::store::{KeyId, single},
-    operation::{KeyRange, KeyValue, Request},
+    model::{
+        execute::branch,
+        store::{KeyId, single},
+    },
+    operation::{KeyRange, KeyValue, Operator, Request, Target, Txn},
     types::{Blob, LeaseId, Revision},
 };
 
 impl<'h> Search<'h, '_> {
-    /// Blames the gaps without which a candidate might have filled a gap.
-    pub(super) fn blame_rejection(&self, option: u32, gap: Revision, changed: &[KeyId], blame: &mut Blame) {
+    /// Blames the gaps without which a candidate might have filled a gap; the store is as it was before that.
+    pub(super) fn blame_rejection(
+        &self,
+        option: u32,
+        gap: Revision,
+        rejection: &Rejection,
+        blame: &mut Blame<'h>,
+    ) {
         let candidate = self.candidates.all[option as usize];
-        let plain = matches!(candidate.kind, Kind::Put(_));
+        let before = Revision(gap.0 - 1);
         let deletes = matches!(candidate.operation, Some((_, Request::DeleteRange(_))));
-        if deletes && changed.iter().any(|key| self.sightings.untouched(*key, gap)) {
+        if deletes && rejection.changed.iter().any(|key| self.sightings.untouched(*key, gap)) {
             return;
         }
-        self.decided_by(option, gap, blame);
-        for key in changed {
-            if !(plain && self.sightings.untouched(*key, gap)) {
-                self.blame_key(*key, Revision(gap.0 - 1), blame);
+        match (candidate.kind, candidate.operation, rejection.misfit) {
+            // Which keys a lease had is told by those that went.
+            (Kind::Put(_) | Kind::LeaseEnd(_), ..) => {}
+            (Kind::Loss, ..) | (_, None, _) => blame.anything(0..self.number_of(gap)),
+            (_, Some((_, request)), Some(_)) => self.blame_path(request, before, blame),
+            (_, Some((_, request)), None) => self.blame_request(request, before, blame),
+        }
+        match rejection.misfit {
+            // Whether it was attached to the lease at all is up to earlier gaps.
+            Some(key) if candidate.operation.is_none() => self.blame_key(key, Aspect::ALL, before, blame),
+            Some(key) => self.blame_misfit(key, gap, blame),
+            None => {
+                for key in &rejection.changed {
+                    self.blame_key(*key, Aspect::METADATA, before, blame);
+                }
             }
         }
     }
 
-    /// The gaps on which it depends what a candidate does at a gap.
-    fn decided_by(&self, option: u32, gap: Revision, blame: &mut Blame) {
-        let candidate = self.candidates.all[option as usize];
-        let before = Revision(gap.0 - 1);
-        match (candidate.kind, candidate.operation) {
-            // Which keys a lease had is told by those that went.
-            (Kind::Put(_) | Kind::LeaseEnd(_), _) => {}
-            (Kind::Loss, _) | (_, None) => blame.anything(0..self.number_of(gap)),
-            (_, Some((_, request))) => self.blame_request(request, before, blame),
+    /// Blames the gaps without which a gap might have changed a key as it can't have, by what is seen of the key next.
+    pub(super) fn blame_misfit(&self, key: KeyId, gap: Revision, blame: &mut Blame<'h>) {
+        let next = self.sightings.next(key, gap).map(|sighting| sighting.seen);
+        match next {
+            // It is as it was before, whatever that was.
+            Some(Seen::Pair(kv) | Seen::Key(kv)) if kv.mod_revision < gap => {}
+            // It was there, and was put as often as it may have been, or was deleted.
+            Some(Seen::Pair(kv) | Seen::Key(kv))
+                if kv.create_revision < gap && self.is_written_enough(key, kv, gap) =>
+            {
+                self.blame_writers(key, Revision(gap.0 - 1), blame);
+            }
+            _ => self.blame_key(key, Aspect::METADATA, Revision(gap.0 - 1), blame),
+        }
+    }
+
+    /// Whether a key that is seen later may not be put once more at a gap.
+    fn is_written_enough(&self, key: KeyId, kv: &KeyValue, gap: Revision) -> bool {
+        let same = self.store.pair(key).filter(|pair| pair.create == kv.create_revision);
+        let later = self.sightings.puts(key, Revision(gap.0 + 1), kv.mod_revision);
+        same.is_some_and(|pair| pair.version.0 + later >= kv.version.0)
+    }
+
+    /// Blames the gaps that did write a key, up to a revision: it was written too much.
+    fn blame_writers(&self, key: KeyId, at: Revision, blame: &mut Blame<'h>) {
+        let since = self.sightings.anchor(key, at).unwrap_or(self.timeline.base);
+        for revision in self.store.written(key).skip_while(|revision| *revision > at) {
+            if revision <= since {
+                break;
+            }
+            if let Ok(number) = self.gaps.binary_search(&revision) {
+                blame.key(number, key, Aspect::METADATA);
+            }
+        }
+    }
+
+    /// Blames the gaps on which it depends which way a request's transactions go, in the store's state: if a compare does
+    /// not hold, that one is enough.
+    fn blame_path(&self, request: &'h Request, at: Revision, blame: &mut Blame<'h>) {
+        match request {
+            Request::Txn(txn) => {
+                self.blame_branch(txn, at, blame);
+                let holds = txn.compare.iter().all(|compare| self.store.holds(compare));
+                branch(txn, holds).iter().for_each(|part| self.blame_path(part, at, blame));
+            }
+            Request::Put(put) if put.ignore_value || put.ignore_lease => {
+                self.blame_keys(&KeyRange::single(put.key.clone()), Aspect::ALL, at, blame);
+            }
+            _ => {}
         }
     }
 
     /// Blames the gaps on which it depends which keys a lease has.
-    pub(super) fn blame_lease(&self, lease: LeaseId, at: Revision, blame: &mut Blame) {
-        self.candidates.attachable(lease).for_each(|key| self.blame_key(key, at, blame));
+    pub(super) fn blame_lease(&self, lease: LeaseId, at: Revision, blame: &mut Blame<'h>) {
+        self.candidates.attachable(lease).for_each(|key| self.blame_key(key, Aspect::METADATA, at, blame));
     }
 
     /// Blames the gaps without which a lease that has no keys might have ended with some.
@@ -54,7 +118,7 @@ impl<'h> Search<'h, '_> {
         &self,
         gap: Revision,
         may_help: &impl Fn(u32) -> bool,
-        blame: &mut Blame,
+        blame: &mut Blame<'h>,
     ) {
         let before = Revision(gap.0 - 1);
         if self.terms.single_keys_if_need_be {
@@ -68,36 +132,49 @@ impl<'h> Search<'h, '_> {
     }
 
     /// Blames the gaps on which it depends what a request does, and what its puts keep.
-    pub(super) fn blame_request(&self, request: &Request, at: Revision, blame: &mut Blame) {
-        decides(request, &mut |keys| self.blame_keys(keys, at, blame));
+    pub(super) fn blame_request(&self, request: &'h Request, at: Revision, blame: &mut Blame<'h>) {
+        decides(request, &mut |keys, aspect| self.blame_keys(keys, aspect, at, blame));
         puts(request, &mut |put| {
             if put.ignore_value || put.ignore_lease {
-                self.blame_keys(&KeyRange::single(put.key.clone()), at, blame);
+                self.blame_keys(&KeyRange::single(put.key.clone()), Aspect::ALL, at, blame);
             }
         });
     }
 
     /// Blames the gaps that can have made the state of a key at a revision.
-    pub(super) fn blame_key(&self, key: KeyId, at: Revision, blame: &mut Blame) {
-        self.blame_key_since(key, self.timeline.base, at, blame);
+    pub(super) fn blame_key(&self, key: KeyId, aspect: Aspect<'h>, at: Revision, blame: &mut Blame<'h>) {
+        self.blame_key_since(key, aspect, self.timeline.base, at, blame);
     }
 
-    fn blame_key_since(&self, key: KeyId, since: Revision, at: Revision, blame: &mut Blame) {
+    fn blame_key_since(
+        &self,
+        key: KeyId,
+        aspect: Aspect<'h>,
+        since: Revision,
+        at: Revision,
+        blame: &mut Blame<'h>,
+    ) {
         let anchor = self.sightings.anchor(key, at).map_or(since, |anchor| anchor.max(since));
         let first = self.number_of(Revision(anchor.0 + 1));
         let end = self.number_of(Revision(at.0 + 1)).min(self.frames.len());
         for number in first..end {
-            let elsewhere = self.frames[number].only.is_some_and(|only| only != key);
+            let elsewhere = self.room.only(number).is_some_and(|only| only != key);
             if !elsewhere && !self.sightings.untouched(key, self.gaps[number]) {
-                blame.key(number, key);
+                blame.key(number, key, aspect);
             }
         }
     }
 
-    pub(super) fn blame_keys(&self, keys: &KeyRange, at: Revision, blame: &mut Blame) {
+    pub(super) fn blame_keys(
+        &self,
+        keys: &KeyRange,
+        aspect: Aspect<'h>,
+        at: Revision,
+        blame: &mut Blame<'h>,
+    ) {
         if single(keys) {
             if let Some(key) = self.store.known(&keys.key) {
-                self.blame_key(key, at, blame);
+                self.blame_key(key, aspect, at, blame);
             }
             return;
         }
@@ -107,8 +184,34 @@ impl<'h> Search<'h, '_> {
             return;
         }
         for key in named {
-            self.blame_key(key, at, blame);
+            self.blame_key(key, aspect, at, blame);
         }
+    }
+
+    /// Blames the gaps that can have made a transaction take the other branch than it did, in the store's state: if one
+    /// of its compares does not hold, that is enough.
+    fn blame_branch(&self, txn: &'h Txn, at: Revision, blame: &mut Blame<'h>) {
+        let fails = txn.compare.iter().find(|compare| !self.store.holds(compare));
+        for compare in fails.map_or(txn.compare.as_slice(), std::slice::from_ref) {
+            let sought = if fails.is_some() { Operator::Equal } else { Operator::NotEqual };
+            let aspect = match &compare.target {
+                Target::Value(value) if compare.operator == sought => Aspect::not(value),
+                Target::Value(_) => Aspect::ALL,
+                _ => Aspect::METADATA,
+            };
+            match self.store.known(&compare.keys.key).filter(|_| single(&compare.keys)) {
+                Some(key) if aspect != Aspect::METADATA => self.blame_value(key, aspect, at, blame),
+                _ => self.blame_keys(&compare.keys, aspect, at, blame),
+            }
+        }
+    }
+
+    /// Blames the gaps that can have given a key its value: those since it was certainly put.
+    fn blame_value(&self, key: KeyId, aspect: Aspect<'h>, at: Revision, blame: &mut Blame<'h>) {
+        let keeps = self.sightings.keeps_values || self.candidates.keeps_values();
+        // If a gap put it, the value is up to that gap.
+        let before_put = self.sightings.last_put(key, at).filter(|_| !keeps).map(|put| Revision(put.0 - 1));
+        self.blame_key_since(key, aspect, before_put.unwrap_or(self.timeline.base), at, blame);
     }
 
     /// Notes a mismatch if no other was as far, and says which gaps may have caused it.
@@ -118,7 +221,7 @@ impl<'h> Search<'h, '_> {
         source: Source,
         at: Revision,
         revision: Revision,
-    ) -> Blame {
+    ) -> Blame<'h> {
         if self.deepest.as_ref().is_none_or(|deepest| revision > deepest.revision) {
             let key = match cause {
                 Cause::Pair(key, _) | Cause::Key(key) => Some(key),
@@ -146,27 +249,49 @@ impl<'h> Search<'h, '_> {
             Cause::Pair(key, seen) => self.blame_pair(key, seen, at, &mut blame),
             Cause::Key(key) => {
                 if let Some(key) = self.store.known(key) {
-                    self.blame_key(key, at, &mut blame);
+                    self.blame_key(key, Aspect::ALL, at, &mut blame);
                 }
             }
-            Cause::Keys(keys) => self.blame_keys(keys, at, &mut blame),
+            Cause::Keys(keys) => self.blame_keys(keys, Aspect::ALL, at, &mut blame),
             Cause::Count(keys) => self.effort.steps += self.blame_count(keys, at, &mut blame),
             Cause::Compares(request) => self.blame_request(request, at, &mut blame),
+            Cause::Branch(txn) => self.blame_branch(txn, at, &mut blame),
         }
         blame
     }
 
     /// A key was seen as it is not: what was certainly done to it narrows down who can have caused that.
-    fn blame_pair(&self, key: &'h Blob, seen: Option<&'h KeyValue>, at: Revision, blame: &mut Blame) {
+    fn blame_pair(&self, key: &'h Blob, seen: Option<&'h KeyValue>, at: Revision, blame: &mut Blame<'h>) {
         // A key that nobody named is written by nobody.
         let Some(id) = self.store.known(key) else { return };
         let certain = self.certainly_put(id, at);
         match seen {
             // It was certainly put after what was seen, and nothing takes that back.
             Some(kv) if certain.is_some_and(|put| put > kv.mod_revision) => {}
-            Some(_) => self.blame_key(id, at, blame),
-            None => self.blame_key_since(id, certain.unwrap_or(self.timeline.base), at, blame),
+            Some(kv) => {
+                self.blame_key(id, self.difference(id, kv, at), at, blame);
+            }
+            None => {
+                let since = certain.unwrap_or(self.timeline.base);
+                self.blame_key_since(id, Aspect::METADATA, since, at, blame);
+            }
         }
+    }
+
+    /// In what a key at a revision differs from what was seen of it.
+    fn difference(&self, key: KeyId, kv: &'h KeyValue, at: Revision) -> Aspect<'h> {
+        let Some(pair) = self.store.pair_at(key, at) else { return Aspect::METADATA };
+        if kv.mod_revision > at {
+            return Aspect::ALL;
+        }
+        let is_other_write = pair.modified != kv.mod_revision;
+        let metadata = is_other_write
+            || pair.create != kv.create_revision
+            || pair.version != kv.version
+            || pair.lease != kv.lease;
+        let value =
+            if is_other_write || *pair.value == kv.value { Value::Irrelevant } else { Value::Not(&kv.value) };
+        if metadata || value != Value::Irrelevant { Aspect { metadata, value } } else { Aspect::ALL }
     }
 
     /// The last revision up to another that certainly put a key, as the store has it.

@@ -6,7 +6,10 @@
 
 use std::collections::HashSet;
 
-use super::{Blame, Search};
+use super::{
+    Search,
+    culprits::{Aspect, Blame},
+};
 use crate::{
     check::linearizable::unknown::Kind,
     model::{
@@ -19,29 +22,31 @@ use crate::{
 
 /// If there was no other count for longer, what has happened since is not told apart.
 const REVISIONS_AT_MOST: u64 = 1024;
+/// Of so many keys at most, it is simply asked whether each was there.
+const FEW_KEYS: usize = 16;
 /// To look at so many revisions takes as long as a step of the search.
 const REVISIONS_A_STEP: u64 = 16;
 
 /// What is known of a count since it was right.
-struct Since<'b> {
+struct Since<'b, 'h> {
     /// When it was.
     revision: Revision,
     /// What is counted.
     range: &'b KeyRange,
     /// The keys whose state then is dealt with.
     done: HashSet<KeyId>,
-    blame: &'b mut Blame,
+    blame: &'b mut Blame<'h>,
 }
 
 impl<'h> Search<'h, '_> {
     /// Blames the gaps that can have made another count at a revision. How many steps that was.
-    pub(super) fn blame_count(&self, range: &KeyRange, at: Revision, blame: &mut Blame) -> u64 {
+    pub(super) fn blame_count(&self, range: &KeyRange, at: Revision, blame: &mut Blame<'h>) -> u64 {
         let revision = self.sightings.counted(range, at).unwrap_or(self.timeline.base);
         let first = self.number_of(Revision(revision.0 + 1));
         let end = self.number_of(Revision(at.0 + 1)).min(self.frames.len());
         let revisions = (at.0 - revision.0).unsigned_abs();
-        if revisions > REVISIONS_AT_MOST {
-            blame.anything(0..end);
+        if revisions > REVISIONS_AT_MOST || self.store.named(range).nth(FEW_KEYS).is_none() {
+            self.blame_keys(range, Aspect::METADATA, at, blame);
             return 1;
         }
         blame.anything(first..end);
@@ -60,7 +65,7 @@ impl<'h> Search<'h, '_> {
         revisions / REVISIONS_A_STEP
     }
 
-    fn count_hangs_on_filler(&self, gap: usize, since: &mut Since<'_>) {
+    fn count_hangs_on_filler(&self, gap: usize, since: &mut Since<'_, 'h>) {
         let Some(chosen) = self.frames.get(gap).and_then(|frame| frame.chosen) else { return };
         let candidate = self.candidates.all[chosen as usize];
         match (candidate.kind, candidate.operation) {
@@ -74,11 +79,13 @@ impl<'h> Search<'h, '_> {
 
     /// Blames the gaps on which it depends how a request changes a count; what it did is as its answer says, if there
     /// is one.
-    fn count_hangs_on(&self, request: &'h Request, answer: Option<&Answer>, since: &mut Since<'_>) {
+    fn count_hangs_on(&self, request: &'h Request, answer: Option<&Answer>, since: &mut Since<'_, 'h>) {
         match (request, answer) {
             (Request::Put(put), _) => self.count_hangs_on_key(&put.key, since),
             (Request::DeleteRange(delete), Some(_)) if is_within(&delete.keys, since.range) => {}
-            (Request::DeleteRange(delete), _) => self.blame_keys(&delete.keys, since.revision, since.blame),
+            (Request::DeleteRange(delete), _) => {
+                self.blame_keys(&delete.keys, Aspect::METADATA, since.revision, since.blame)
+            }
             (Request::Txn(txn), Some(Answer::Txn { succeeded, answers })) => {
                 for (part, answer) in branch(txn, *succeeded).iter().zip(answers) {
                     self.count_hangs_on(part, Some(answer), since);
@@ -95,10 +102,10 @@ impl<'h> Search<'h, '_> {
         }
     }
 
-    fn count_hangs_on_key(&self, key: &Blob, since: &mut Since<'_>) {
+    fn count_hangs_on_key(&self, key: &Blob, since: &mut Since<'_, 'h>) {
         let Some(id) = self.store.known(key).filter(|_| since.range.contains(key)) else { return };
         if since.done.insert(id) {
-            self.blame_key(id, since.revision, since.blame);
+            self.blame_key(id, Aspect::METADATA, since.revision, since.blame);
         }
     }
 }

@@ -59,7 +59,7 @@ impl<'h> Search<'h, '_> {
         difference: &Difference<'h>,
         writer: u32,
         revision: Revision,
-    ) -> Blame {
+    ) -> Blame<'h> {
         let source = match difference.event {
             Some(number) => Source::Event(number),
             None => Source::Untold(writer),
