@@ -135,7 +135,9 @@ impl<'h, 't> Search<'h, 't> {
         let mut demanded = vec![false; candidates.all.len()];
         for (key, value) in sightings.demanded() {
             let putters = &candidates.putting(key, value)[0].numbers;
-            putters.iter().for_each(|number| demanded[*number as usize] = true);
+            for number in putters {
+                demanded[*number as usize] = true;
+            }
         }
         let gaps = timeline.gaps();
         let room = Room::new(&gaps, candidates, sightings, &store);

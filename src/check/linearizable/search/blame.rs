@@ -99,7 +99,9 @@ impl<'h> Search<'h, '_> {
             Request::Txn(txn) => {
                 self.blame_branch(txn, at, blame);
                 let holds = txn.compare.iter().all(|compare| self.store.holds(compare));
-                branch(txn, holds).iter().for_each(|part| self.blame_path(part, at, blame));
+                for part in branch(txn, holds) {
+                    self.blame_path(part, at, blame);
+                }
             }
             Request::Put(put) if put.ignore_value || put.ignore_lease => {
                 self.blame_keys(&KeyRange::single(put.key.clone()), Aspect::ALL, at, blame);

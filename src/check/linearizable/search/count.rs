@@ -84,7 +84,7 @@ impl<'h> Search<'h, '_> {
             (Request::Put(put), _) => self.count_hangs_on_key(&put.key, since),
             (Request::DeleteRange(delete), Some(_)) if is_within(&delete.keys, since.range) => {}
             (Request::DeleteRange(delete), _) => {
-                self.blame_keys(&delete.keys, Aspect::METADATA, since.revision, since.blame)
+                self.blame_keys(&delete.keys, Aspect::METADATA, since.revision, since.blame);
             }
             (Request::Txn(txn), Some(Answer::Txn { succeeded, answers })) => {
                 for (part, answer) in branch(txn, *succeeded).iter().zip(answers) {

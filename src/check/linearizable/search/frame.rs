@@ -122,15 +122,18 @@ impl<'h, 't> Search<'h, 't> {
         while let Some(mut list) = frame.lists.pop() {
             while let Some((option, rest)) = list.numbers.split_last() {
                 list.numbers = rest;
-                let Some(equals) = self.allowed(*option, gap, &mut list) else { continue };
-                if equals.as_ref().is_some_and(|had| **had) || !frame.may_help(*option, self) {
+                if !self.is_meant(*option, gap, &list) {
+                    continue;
+                }
+                let had = self.equals(*option, &mut list);
+                if had.as_ref().is_some_and(|had| **had) || !frame.may_help(*option, self) {
                     continue;
                 }
                 if let Some(user) = self.users[*option as usize] {
                     frame.taken.push((*option, user));
                     continue;
                 }
-                if let Some(had) = equals {
+                if let Some(had) = had {
                     *had = true;
                 }
                 frame.lists.push(list);
@@ -140,20 +143,20 @@ impl<'h, 't> Search<'h, 't> {
         None
     }
 
-    /// Whether an option of a list may have filled a gap; then, where one is as good as another, whether one was tried.
-    fn allowed<'l>(
-        &self,
-        option: u32,
-        gap: Revision,
-        list: &'l mut List<'t>,
-    ) -> Option<Option<&'l mut bool>> {
+    /// Whether an option of a list may have filled a gap.
+    fn is_meant(&self, option: u32, gap: Revision, list: &List<'t>) -> bool {
         let candidate = self.candidates.all[option as usize];
         let elsewhere = self.reserved[option as usize].is_some_and(|only| only != gap);
-        let needed = list.which == Which::NotNeeded && self.urgency_of_wide(option, gap) != Some(ANYTHING);
-        if elsewhere || needed || !candidate.place.allows(gap) || !list.which.includes(candidate.kind) {
-            return None;
-        }
-        Some(match (candidate.kind, candidate.key) {
+        !elsewhere
+            && candidate.place.allows(gap)
+            && list.which.includes(candidate.kind)
+            && (list.which != Which::NotNeeded || self.urgency_of_wide(option, gap) == Some(ANYTHING))
+    }
+
+    /// Where an option of a list is as good as others, whether one of these was tried.
+    fn equals<'l>(&self, option: u32, list: &'l mut List<'t>) -> Option<&'l mut bool> {
+        let candidate = self.candidates.all[option as usize];
+        match (candidate.kind, candidate.key) {
             (Kind::Put(_), _) if !list.any_value => Some(&mut list.had_put),
             (Kind::Put(put), Some(key)) => {
                 let told_apart = self.demanded[option as usize]
@@ -163,6 +166,6 @@ impl<'h, 't> Search<'h, 't> {
             }
             (Kind::Delete, _) => Some(&mut list.had_delete),
             _ => None,
-        })
+        }
     }
 }

@@ -42,6 +42,7 @@ fn first_seen(operation: &Operation) -> (Revision, &'static str) {
         Seen::Key(_) => "key",
         Seen::Absent => "absent",
         Seen::Deleted => "deleted",
+        Seen::Cleared => "cleared",
     };
     (sighting.at, seen)
 }
