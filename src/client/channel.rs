@@ -20,6 +20,7 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsConnector,
+    client::TlsStream,
     rustls::{ClientConfig, pki_types::ServerName},
 };
 use tonic::{
@@ -171,6 +172,11 @@ struct Connection {
     shared: Arc<Shared>,
 }
 
+/// What bytes go through, both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 type Sending<T> = Pin<Box<dyn Future<Output = Result<T, ChannelError>> + Send>>;
 
 impl Channel {
@@ -216,6 +222,16 @@ impl Channel {
     /// Dials a connection for the caller alone, over which nothing else is sent and nobody authenticates.
     pub async fn dial_apart(&self) -> Result<Sender, NotSent> {
         Ok(dial_in_time(&self.0).await?.0.sender)
+    }
+
+    /// Dials, TLS included, and leaves it to the caller what is said.
+    pub async fn dial_stream(&self) -> Result<Box<dyn Stream>, NotSent> {
+        in_time(&self.0, async {
+            let (stream, begun, mut times) = dial_tcp(&self.0).await?;
+            let Some(config) = &self.0.tls else { return Ok(Box::new(stream) as Box<dyn Stream>) };
+            Ok(Box::new(secure(&self.0, config, stream, begun, &mut times).await?) as Box<dyn Stream>)
+        })
+        .await
     }
 
     /// The steps of the last dial that led to a connection.
@@ -325,12 +341,30 @@ async fn connection(shared: &Arc<Shared>) -> Result<Connection, NotSent> {
 }
 
 async fn dial_in_time(shared: &Arc<Shared>) -> Result<(Connection, DialTimes), NotSent> {
+    in_time(shared, dial(shared)).await
+}
+
+async fn in_time<T>(shared: &Shared, dial: impl Future<Output = Result<T, NotSent>>) -> Result<T, NotSent> {
     let after = shared.dial_timeout;
-    let dialled = tokio::time::timeout(after, dial(shared)).await;
+    let dialled = tokio::time::timeout(after, dial).await;
     dialled.map_err(|_| NotSent::TimedOut { endpoint: shared.endpoint.clone(), after }).flatten()
 }
 
 async fn dial(shared: &Arc<Shared>) -> Result<(Connection, DialTimes), NotSent> {
+    let (stream, begun, mut times) = dial_tcp(shared).await?;
+    let connection = match &shared.tls {
+        None => speak_http(shared, stream).await?,
+        Some(config) => {
+            let secured = secure(shared, config, stream, begun, &mut times).await?;
+            speak_http(shared, secured).await?
+        }
+    };
+    times.open = begun.elapsed();
+    Ok((connection, times))
+}
+
+/// Connects to the first of the host's addresses that can be; also tells when the dial began.
+async fn dial_tcp(shared: &Shared) -> Result<(TcpStream, Instant, DialTimes), NotSent> {
     let begun = Instant::now();
     let mut times = DialTimes::default();
     let endpoint = || shared.endpoint.clone();
@@ -343,7 +377,9 @@ async fn dial(shared: &Arc<Shared>) -> Result<(Connection, DialTimes), NotSent> 
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 times.connected = begun.elapsed();
-                return handshake(shared, stream, begun, times).await;
+                // A failure to set it costs latency alone.
+                let _ = stream.set_nodelay(true);
+                return Ok((stream, begun, times));
             }
             Err(error) => refused = error,
         }
@@ -351,28 +387,19 @@ async fn dial(shared: &Arc<Shared>) -> Result<(Connection, DialTimes), NotSent> 
     Err(NotSent::Connect { endpoint: endpoint(), source: refused })
 }
 
-async fn handshake(
-    shared: &Arc<Shared>,
+async fn secure(
+    shared: &Shared,
+    config: &Arc<ClientConfig>,
     stream: TcpStream,
     begun: Instant,
-    mut times: DialTimes,
-) -> Result<(Connection, DialTimes), NotSent> {
-    let endpoint = &shared.endpoint;
-    // A failure to set it costs latency alone.
-    let _ = stream.set_nodelay(true);
-    let Some(config) = &shared.tls else {
-        let connection = speak_http(shared, stream).await?;
-        times.open = begun.elapsed();
-        return Ok((connection, times));
-    };
-    let failed = |source| NotSent::Tls { endpoint: endpoint.clone(), source };
-    let name = ServerName::try_from(endpoint.host().to_owned())
+    times: &mut DialTimes,
+) -> Result<TlsStream<TcpStream>, NotSent> {
+    let failed = |source| NotSent::Tls { endpoint: shared.endpoint.clone(), source };
+    let name = ServerName::try_from(shared.endpoint.host().to_owned())
         .map_err(|error| failed(std::io::Error::other(error)))?;
     let secured = TlsConnector::from(Arc::clone(config)).connect(name, stream).await.map_err(failed)?;
     times.secured = Some(begun.elapsed());
-    let connection = speak_http(shared, secured).await?;
-    times.open = begun.elapsed();
-    Ok((connection, times))
+    Ok(secured)
 }
 
 async fn speak_http<S>(shared: &Arc<Shared>, stream: S) -> Result<Connection, NotSent>

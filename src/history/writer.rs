@@ -1,6 +1,6 @@
-//! One history file of one program. Each record is handed to the system whole, in one write, before `write`
-//! returns, so that a program that is killed loses none that it acted on. After an error nothing more is written:
-//! a line behind a torn one would make the file unreadable.
+//! One history file of one program. Each record is handed to the system whole before `write` returns, or those that
+//! were pushed before `flush` does, all in one write, so that a program that is killed loses none that it acted on. After
+//! an error nothing more is written: a line behind a torn one would make the file unreadable.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -19,7 +19,8 @@ use crate::clock;
 pub struct Writer {
     path: PathBuf,
     file: File,
-    line: Vec<u8>,
+    /// Lines that no flush has written yet.
+    lines: Vec<u8>,
     failed: bool,
 }
 
@@ -36,7 +37,7 @@ impl Writer {
             .create_new(true)
             .open(&path)
             .map_err(HistoryError::io("start the history", &path))?;
-        let mut writer = Self { path, file, line: vec![], failed: false };
+        let mut writer = Self { path, file, lines: vec![], failed: false };
         writer.write(&Record::History(Preamble {
             format_version: FORMAT_VERSION,
             boot_id,
@@ -49,20 +50,35 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Writes one record.
+    /// Writes one record, and those that were pushed before.
     pub fn write(&mut self, record: &Record<'_>) -> Result<(), HistoryError> {
-        let written = self.write_line(record);
-        self.failed |= written.is_err();
-        written.map_err(HistoryError::io("write the history", &self.path))
+        self.push(record)?;
+        self.flush()
     }
 
-    fn write_line(&mut self, record: &Record<'_>) -> io::Result<()> {
-        if self.failed {
-            return Err(io::Error::other("an earlier record could not be written"));
+    /// Takes one record, which the next flush writes. Nothing that it tells of may go on before.
+    pub fn push(&mut self, record: &Record<'_>) -> Result<(), HistoryError> {
+        let pushed = serde_json::to_writer(&mut self.lines, record);
+        self.lines.push(b'\n');
+        self.done(pushed.map_err(io::Error::from))
+    }
+
+    /// Writes all that was pushed.
+    pub fn flush(&mut self) -> Result<(), HistoryError> {
+        if self.lines.is_empty() {
+            return Ok(());
         }
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, record)?;
-        self.line.push(b'\n');
-        self.file.write_all(&self.line)
+        let written = if self.failed {
+            Err(io::Error::other("an earlier record could not be written"))
+        } else {
+            self.file.write_all(&self.lines)
+        };
+        self.lines.clear();
+        self.done(written)
+    }
+
+    fn done(&mut self, done: io::Result<()>) -> Result<(), HistoryError> {
+        self.failed |= done.is_err();
+        done.map_err(HistoryError::io("write the history", &self.path))
     }
 }

@@ -6,6 +6,7 @@ pub mod arguments;
 mod brief;
 mod connection;
 mod exchange;
+mod follow;
 mod greeting;
 pub mod lies;
 mod lines;
@@ -14,6 +15,7 @@ pub mod methods;
 mod pump;
 mod record;
 pub mod show;
+mod verbatim;
 mod watched;
 
 use std::{fs, future::pending, io::Write as _, net::SocketAddr, sync::Arc};

@@ -28,10 +28,10 @@ const MEMORY_AT_MOST_KIB: u64 = 120 * 1024;
 /// What ends a connection at once may take so long on a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A proxy that looks at calls, and one that does not.
-fn proxies(cluster: &TestCluster, record: &str) -> [Proxy; 2] {
-    let looks = ["--record", record, "--rule", "on Watch every 1000 { swap }"];
-    [Proxy::start(&cluster.endpoints(), &["--quiet"]), Proxy::start(&cluster.endpoints(), &looks)]
+/// A proxy that passes bytes, one that reads along, and one with rules, which passes calls.
+fn proxies(cluster: &TestCluster, record: &str) -> [Proxy; 3] {
+    let rules = ["--record", record, "--rule", "on Watch every 1000 { swap }"];
+    [&["--quiet"], &rules[..2], &rules].map(|arguments| Proxy::start(&cluster.endpoints(), arguments))
 }
 
 /// It still serves, is small, and nothing went wrong inside.
@@ -45,7 +45,8 @@ fn is_well(proxy: Proxy) {
     assert!(!said.contains("panicked") && !said.contains("badly") && !said.contains('\u{1b}'), "{said}");
 }
 
-/// Frames that HTTP/2 does not allow, each over a connection of its own, which ends.
+/// Frames that HTTP/2 does not allow, each over a connection of its own, which ends: by the proxy that has rules, else by
+/// the member, if that does so.
 #[test]
 fn malformed_frames_end_their_connection() {
     let cluster = healthy_cluster(1);
@@ -64,11 +65,18 @@ fn malformed_frames_end_their_connection() {
         ("a window that grows by nothing", frame(WINDOW_UPDATE, 0, 0, &[0; 4])),
         ("a reset of what never was", frame(RESET, 0, 9, &[0; 4])),
     ];
-    for proxy in proxies(&cluster, folder.path().to_str().unwrap()) {
-        for (what, bytes) in wrong {
-            let mut raw = Raw::connect(&proxy.endpoints);
-            raw.send(bytes);
-            assert!(raw.is_ended_within(SOON), "{what}");
+    let is_ended = |endpoint: &str, bytes: &[u8]| {
+        let mut raw = Raw::connect(endpoint);
+        raw.send(bytes);
+        raw.is_ended_within(SOON)
+    };
+    let direct: Vec<_> = wrong.iter().map(|(_, bytes)| is_ended(&cluster.endpoints(), bytes)).collect();
+    assert!(direct.iter().filter(|is_ended| **is_ended).count() > 5, "{direct:?}");
+    for (proxy, has_rules) in
+        proxies(&cluster, folder.path().to_str().unwrap()).into_iter().zip([false, false, true])
+    {
+        for ((what, bytes), by_member) in wrong.iter().zip(&direct) {
+            assert!(!by_member && !has_rules || is_ended(&proxy.endpoints, bytes), "{what}");
         }
         for bytes in [&b"\0\0\0"[..], b"PRI * HTTP/1.1\r\n\r\nSM\r\n\r\n", &[0xff; 64]] {
             let mut raw = Raw::silent(&proxy.endpoints);
@@ -146,8 +154,8 @@ fn thousands_of_streams_are_served() {
     }
 }
 
-/// A message that is announced as huge and never whole: refused by the member where its bytes pass, and where messages
-/// are looked at, held up to a bound and refused by the proxy.
+/// A message that is announced as huge and never whole: refused by the member where its bytes pass, and where rules
+/// want whole messages, held up to a bound and refused by the proxy.
 #[test]
 fn oversized_messages_are_refused() {
     let cluster = healthy_cluster(1);
@@ -157,10 +165,13 @@ fn oversized_messages_are_refused() {
         body[..5].copy_from_slice(&[0, 0xff, 0xff, 0xff, 0xff]);
         Bytes::from(body)
     };
-    let [plain, looking] = proxies(&cluster, folder.path().to_str().unwrap());
-    let answered = ask(&plain.endpoints, grpc("/etcdserverpb.KV/Put"), body(8)).unwrap();
-    assert!(answered.grpc_status().starts_with("8 grpc: received message larger than max"), "{answered:?}");
-    is_well(plain);
+    let [plain, reading, looking] = proxies(&cluster, folder.path().to_str().unwrap());
+    for proxy in [plain, reading] {
+        let answered = ask(&proxy.endpoints, grpc("/etcdserverpb.KV/Put"), body(8)).unwrap();
+        let status = answered.grpc_status();
+        assert!(status.starts_with("8 grpc: received message larger than max"), "{answered:?}");
+        is_well(proxy);
+    }
     let answered = ask(&looking.endpoints, grpc("/etcdserverpb.KV/Put"), body(300)).unwrap();
     assert_eq!(
         answered.grpc_status(),
@@ -224,14 +235,22 @@ fn half_open_connections_end() {
     proxies.into_iter().for_each(is_well);
 }
 
-/// Requests that no client of gRPC makes.
+/// Requests that no client of gRPC makes are answered as the member does, but for one that rules can't be about.
 #[test]
 fn strange_requests_are_answered() {
     let cluster = healthy_cluster(1);
     let folder = temporary_folder();
-    for proxy in proxies(&cluster, folder.path().to_str().unwrap()) {
-        let connect = Request::builder().method(Method::CONNECT).uri("member:80").body(()).unwrap();
-        assert_eq!(ask(&proxy.endpoints, connect, Bytes::new()).unwrap().status, 501);
+    for (proxy, has_rules) in
+        proxies(&cluster, folder.path().to_str().unwrap()).into_iter().zip([false, false, true])
+    {
+        let connect = || Request::builder().method(Method::CONNECT).uri("member:80").body(()).unwrap();
+        let answered = ask(&proxy.endpoints, connect(), Bytes::new()).map(|answered| answered.status);
+        if has_rules {
+            assert_eq!(answered.unwrap(), 501);
+        } else {
+            let direct = ask(&cluster.endpoints(), connect(), Bytes::new()).map(|answered| answered.status);
+            assert_eq!(answered.map_err(|error| error.reason()), direct.map_err(|error| error.reason()));
+        }
         for method in [Method::GET, Method::OPTIONS, Method::HEAD, Method::TRACE] {
             let request = Request::builder().method(method.clone()).uri("http://member/").body(()).unwrap();
             // Whatever the member makes of it.

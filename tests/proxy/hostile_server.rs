@@ -27,8 +27,8 @@ use crate::{
         },
         temporary_folder,
     },
-    place::{Proxy, said, settings},
-    raw::{ask, grpc, range, serve},
+    place::{Proxy, said, settings, wait_for},
+    raw::{Raw, ask, grpc, range, serve},
 };
 
 /// What a call may take.
@@ -156,9 +156,9 @@ fn scripts() -> Vec<(&'static str, Script)> {
 }
 
 /// How calls pass: each a list of arguments.
-fn ways(record: &str) -> [Vec<&str>; 2] {
+fn ways(record: &str) -> [Vec<&str>; 3] {
     let rule = "on * { set header.revision += 1 } on Range every 1000 { replay }";
-    [vec!["--quiet"], vec!["--record", record, "--rule", rule]]
+    [vec!["--quiet"], vec!["--record", record], vec!["--record", record, "--rule", rule]]
 }
 
 fn call(endpoint: usize, endpoints: &str) -> CallError {
@@ -220,18 +220,34 @@ async fn unfinished(request: HttpRequest<RecvStream>, mut respond: SendResponse<
     drop(request);
 }
 
-/// Messages that never become whole are held up to a bound, and then their calls end with a status that says so.
+/// Messages that never become whole are held up to a bound. Then their calls end with a status that says so, where rules
+/// want whole messages; else they go on, and whoever reads along does so no more.
 #[test]
 fn unfinished_messages_are_held_up_to_a_bound() {
+    const BOUND: &str = "more than 256 MiB of messages that are not whole";
     let endless = serve(unfinished);
-    let proxy = Proxy::start(&endless, &[]);
-    let status = ask(&proxy.endpoints, grpc("/etcdserverpb.KV/Range"), range()).unwrap().grpc_status();
-    assert_eq!(status, "8 etcd-probe proxy: more than 256 MiB of messages that are not whole");
-    // The bound, once more while its buffer grows, and the program.
-    let peak = peak_kib(proxy.id());
-    assert!(peak < (256 * 3 + 64) * 1024, "{peak} KiB");
-    proxy.line_with(&["resource_exhausted"]);
-    said_no_harm(proxy);
+    let rules = Proxy::start(&endless, &["--rule", "on Range { delay 1ms }"]);
+    let status = ask(&rules.endpoints, grpc("/etcdserverpb.KV/Range"), range()).unwrap().grpc_status();
+    assert_eq!(status, format!("8 etcd-probe proxy: {BOUND}"));
+    rules.line_with(&["resource_exhausted"]);
+    let reads = Proxy::start(&endless, &[]);
+    let mut raw = Raw::connect(&reads.endpoints);
+    let all = 0x7000_0000_u32.to_be_bytes();
+    raw.send(&[frame(WINDOW_UPDATE, 0, 0, &all)].concat());
+    raw.ask(1);
+    raw.send(&frame(WINDOW_UPDATE, 0, 1, &all));
+    wait_for("the last word of the call", || {
+        assert!(!raw.is_ended_within(Duration::from_millis(100)));
+        reads.errors().into_iter().find(|line| line.contains(BOUND))
+    });
+    reads.line_with(&["unavailable", BOUND]);
+    assert!(!raw.is_ended_within(Duration::from_secs(1)));
+    for proxy in [rules, reads] {
+        // The bound, once more while its buffer grows, and the program.
+        let peak = peak_kib(proxy.id());
+        assert!(peak < (256 * 3 + 64) * 1024, "{peak} KiB");
+        said_no_harm(proxy);
+    }
 }
 
 proptest! {

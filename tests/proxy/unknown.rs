@@ -11,8 +11,10 @@ use crate::{
 };
 
 /// Ways in which calls pass.
-fn ways(record: &str) -> [Vec<&str>; 3] {
-    [vec!["--quiet"], vec![], vec!["--quiet", "--record", record, "--rule", "on * every 1000 { delay 1ms }"]]
+fn ways(record: &str) -> [Vec<&str>; 4] {
+    let records = vec!["--quiet", "--record", record];
+    let rules = [&records[..], &["--rule", "on * every 1000 { delay 1ms }"]].concat();
+    [vec!["--quiet"], vec![], records, rules]
 }
 
 /// Answers with what it was asked: the method, the head's fields that begin with `x-`, the body, and trailers.

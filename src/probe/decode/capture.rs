@@ -10,22 +10,13 @@ use prost_reflect::{MessageDescriptor, MethodDescriptor};
 use super::{
     Found, Kind, guess,
     hpack::{Decoder, Header, HpackError},
-    http2::{self, Frame},
+    http2::{
+        self, ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GO_AWAY, HEADERS, PING, RESET,
+        SETTINGS, WINDOW_UPDATE,
+    },
 };
 use crate::probe::{descriptors, tap::Way, wire::Frames};
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GO_AWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-/// Of settings and pings.
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
 /// A block of headers may go on in so many bytes of frames.
 const BLOCK_AT_MOST_BYTES: usize = 1 << 20;
 

@@ -179,33 +179,44 @@ fn decode(text: &[u8]) -> Result<Vec<u8>, HpackError> {
 const LONGEST: u8 = 30;
 
 /// The symbol with this code, if it is one.
-fn symbol(code: u32, length: u8) -> Option<usize> {
-    let (first, count) = CODES[usize::from(length)];
-    let place = code.checked_sub(first).filter(|place| *place < count)?;
-    let mut of_length = (0..LENGTHS.len()).filter(|symbol| LENGTHS[*symbol] == length);
-    of_length.nth(usize::try_from(place).ok()?)
+fn symbol(code: u32, length: u8) -> Option<u16> {
+    let Codes { first, count, place } = CODES.0[usize::from(length)];
+    let behind = code.checked_sub(first).filter(|behind| *behind < count)?;
+    Some(CODES.1[place + behind as usize])
 }
 
-/// The first code of each length, and how many there are.
-const CODES: [(u32, u32); LONGEST as usize + 1] = codes();
+/// The codes of one length.
+#[derive(Clone, Copy)]
+struct Codes {
+    first: u32,
+    count: u32,
+    /// Where the symbol of the first one stands.
+    place: usize,
+}
 
-const fn codes() -> [(u32, u32); LONGEST as usize + 1] {
-    let mut codes = [(0, 0); LONGEST as usize + 1];
-    let (mut length, mut next) = (1, 0);
+/// The codes of each length, and all symbols in the order of their codes.
+static CODES: ([Codes; LONGEST as usize + 1], [u16; LENGTHS.len()]) = codes();
+
+const fn codes() -> ([Codes; LONGEST as usize + 1], [u16; LENGTHS.len()]) {
+    let mut codes = [Codes { first: 0, count: 0, place: 0 }; LONGEST as usize + 1];
+    let mut symbols = [0; LENGTHS.len()];
+    let (mut length, mut next, mut place) = (1, 0, 0);
     while length <= LONGEST as usize {
         next <<= 1;
-        codes[length].0 = next;
-        let mut symbol = 0;
-        while symbol < LENGTHS.len() {
-            if LENGTHS[symbol] as usize == length {
-                codes[length].1 += 1;
+        codes[length] = Codes { first: next, count: 0, place };
+        let mut symbol: u16 = 0;
+        while (symbol as usize) < LENGTHS.len() {
+            if LENGTHS[symbol as usize] as usize == length {
+                symbols[place] = symbol;
+                codes[length].count += 1;
                 next += 1;
+                place += 1;
             }
             symbol += 1;
         }
         length += 1;
     }
-    codes
+    (codes, symbols)
 }
 
 /// How many bits the code of each byte has, and that of the end of text: appendix B.

@@ -1,6 +1,7 @@
 //! One connection of a client, and one to the member for it alone: when either ends, so does the other, so that what a
-//! client sees of a connection is what it would see without the proxy. In go the client's stream and the member,
-//! calls pass, each in a task that ends with the connection.
+//! client sees of a connection is what it would see without the proxy. In go the client's stream and the member.
+//! Without rules, bytes pass as they come, and whoever shows or records reads along. With rules, calls pass, each in a
+//! task that ends with the connection.
 
 use std::{
     net::SocketAddr,
@@ -20,9 +21,11 @@ use tokio::{
 use super::{
     Shared,
     exchange::{self, Call, Way},
+    follow::Conversation,
     record::{Lanes, Recorded},
     tell,
-    watched::Watched,
+    verbatim::{self, Over},
+    watched::{Ending, Watched},
 };
 use crate::{
     client::{
@@ -50,9 +53,51 @@ pub async fn serve<S>(stream: S, client: SocketAddr, member: Arc<Channel>, share
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let sender = match member.dial_apart().await {
-        Ok(sender) => sender,
+    let has_rules = shared.lies.is_some();
+    let calls = Calls::new(member, shared);
+    // Boxed, since the larger one is not the usual one.
+    if has_rules {
+        Box::pin(serve_calls(stream, client, calls)).await;
+    } else {
+        Box::pin(serve_bytes(stream, client, calls)).await;
+    }
+}
+
+async fn serve_bytes<S>(stream: S, client: SocketAddr, mut calls: Calls)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let member = match calls.member.dial_stream().await {
+        Ok(member) => member,
         // The client sees a connection that ends at once, as if the member had refused it.
+        Err(error) => return tell(&format!("{client}: {error}")),
+    };
+    let shared = Arc::clone(&calls.shared);
+    let is_followed = shared.show.is_some() || shared.recording.is_some();
+    let mut conversation = is_followed.then(|| {
+        let begin = Box::new(move |path: &str| calls.begin(path));
+        Conversation::new(begin, shared.recording.clone(), &shared.held)
+    });
+    let over = verbatim::pass(stream, member, conversation.as_mut(), HANDSHAKE_WITHIN, KEEPALIVE).await;
+    let ending = match over {
+        Over::Client => Ending::ClientBroke,
+        Over::NoHttp2 => return tell(&format!("{client}: no HTTP/2 within {HANDSHAKE_WITHIN:?}")),
+        Over::Member(why) => Ending::MemberBroke(why),
+        Over::Stopped(why) => {
+            tell(&format!("{client}: {why}"));
+            Ending::MemberBroke(why.to_string())
+        }
+    };
+    // A history that can't be written is told by whoever waits for its end.
+    let _ = conversation.map(|mut conversation| conversation.over(&ending));
+}
+
+async fn serve_calls<S>(stream: S, client: SocketAddr, calls: Calls)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let sender = match calls.member.dial_apart().await {
+        Ok(sender) => sender,
         Err(error) => return tell(&format!("{client}: {error}")),
     };
     let handshake = h2::server::Builder::new()
@@ -62,7 +107,7 @@ where
         .max_header_list_size(HEADERS_AT_MOST_BYTES)
         .handshake(Gather::new(stream));
     match tokio::time::timeout(HANDSHAKE_WITHIN, handshake).await {
-        Ok(Ok(connection)) => Connection::new(member, sender, shared).drive(connection).await,
+        Ok(Ok(connection)) => Connection::new(calls, sender).drive(connection).await,
         Ok(Err(error)) => {
             tell(&format!("{client}: no HTTP/2: {}", escaped(error.to_string().as_bytes())));
         }
@@ -70,25 +115,47 @@ where
     }
 }
 
-struct Connection {
-    number: u64,
+/// The calls of a connection, and who watches them.
+struct Calls {
+    connection: u64,
     member: Arc<Channel>,
-    way: Way,
     shared: Arc<Shared>,
     lanes: Option<Arc<Lanes>>,
-    calls: u64,
+    begun: u64,
+}
+
+impl Calls {
+    fn new(member: Arc<Channel>, shared: Arc<Shared>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let connection = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = &member.endpoint().name;
+        let lanes = shared.recording.as_ref();
+        let lanes = lanes.map(|recording| Lanes::new(recording, ConnectionId(connection), name));
+        Self { connection, member, shared, lanes, begun: 0 }
+    }
+
+    /// Who watches the call of this path that begins.
+    fn begin(&mut self, path: &str) -> Option<Box<Watched>> {
+        self.begun += 1;
+        let name = &self.member.endpoint().name;
+        let lied = self.shared.lies.as_ref().and_then(|lies| lies.begin(name, path));
+        let recorded = self.lanes.as_ref().and_then(|lanes| Recorded::begin(lanes, path));
+        let number = || format!("{}.{}", self.connection, self.begun);
+        let shown = self.shared.show.as_ref().and_then(|show| show.begin(name, number, path));
+        Watched::new(lied, recorded, shown)
+    }
+}
+
+/// A connection whose calls pass one by one.
+struct Connection {
+    calls: Calls,
+    way: Way,
 }
 
 impl Connection {
-    fn new(member: Arc<Channel>, sender: Sender, shared: Arc<Shared>) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = &member.endpoint().name;
-        let lanes = shared.recording.as_ref();
-        let lanes = lanes.map(|recording| Lanes::new(recording, ConnectionId(number), name));
-        let (address, held) = (member.endpoint().uri.clone(), shared.held.clone());
-        let way = Way { member: sender, address, held, wishes: Arc::default() };
-        Self { number, member, way, shared, lanes, calls: 0 }
+    fn new(calls: Calls, sender: Sender) -> Self {
+        let (address, held) = (calls.member.endpoint().uri.clone(), calls.shared.held.clone());
+        Self { calls, way: Way { member: sender, address, held, wishes: Arc::default() } }
     }
 
     async fn drive<S>(mut self, mut connection: h2::server::Connection<S, bytes::Bytes>)
@@ -127,14 +194,7 @@ impl Connection {
     }
 
     fn exchange(&mut self, call: Call, exchanges: &mut JoinSet<()>) {
-        self.calls += 1;
-        let name = &self.member.endpoint().name;
-        let path = call.request.uri().path();
-        let lied = self.shared.lies.as_ref().and_then(|lies| lies.begin(name, path));
-        let recorded = self.lanes.as_ref().and_then(|lanes| Recorded::begin(lanes, path));
-        let number = || format!("{}.{}", self.number, self.calls);
-        let shown = self.shared.show.as_ref().and_then(|show| show.begin(name, number, path));
-        let watched = Watched::new(lied, recorded, shown);
+        let watched = self.calls.begin(call.request.uri().path());
         exchange::spawn(call, self.way.clone(), watched, exchanges);
     }
 }

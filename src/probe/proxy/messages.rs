@@ -25,13 +25,31 @@ pub const HELD_AT_MOST_BYTES: usize = 256 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct Held(Arc<AtomicUsize>);
 
+/// What one of those that share it holds.
+#[derive(Debug)]
+pub struct Hold {
+    held: Held,
+    bytes: usize,
+}
+
+/// With it, unfinished messages would hold too much.
+#[derive(Debug, thiserror::Error)]
+#[error("more than {} MiB of messages that are not whole", HELD_AT_MOST_BYTES >> 20)]
+pub struct TooMuch;
+
 /// Why nothing more of a body can be read.
 #[derive(Debug)]
 pub enum Stopped {
     /// Its sender broke it.
     Broken(h2::Error),
-    /// With it, unfinished messages would hold too much.
-    TooMuch,
+    /// It is too much.
+    TooMuch(TooMuch),
+}
+
+impl From<TooMuch> for Stopped {
+    fn from(too_much: TooMuch) -> Self {
+        Self::TooMuch(too_much)
+    }
 }
 
 impl From<h2::Error> for Stopped {
@@ -58,21 +76,13 @@ pub struct Messages {
     whole: VecDeque<Frame>,
     /// What stands behind a frame that was cut off.
     end: Option<Next>,
-    held: Held,
-    holds: usize,
+    hold: Hold,
 }
 
 impl Messages {
     /// Of this body.
     pub fn new(body: RecvStream, held: &Held) -> Self {
-        Self {
-            body,
-            frames: Frames::default(),
-            whole: VecDeque::new(),
-            end: None,
-            held: held.clone(),
-            holds: 0,
-        }
+        Self { body, frames: Frames::default(), whole: VecDeque::new(), end: None, hold: Hold::new(held) }
     }
 
     /// What comes next; not to be called again after the end.
@@ -88,11 +98,11 @@ impl Messages {
                 Part::Data(data) => {
                     self.body.flow_control().release_capacity(data.len())?;
                     self.whole.extend(self.frames.push(&data));
-                    self.hold(self.frames.rest().len())?;
+                    self.hold.set(self.frames.rest().len())?;
                 }
                 Part::End(trailers) => {
                     let rest = self.frames.take_rest();
-                    self.hold(0)?;
+                    self.hold.set(0)?;
                     if rest.is_empty() {
                         return Poll::Ready(Ok(Next::End(trailers)));
                     }
@@ -110,19 +120,30 @@ impl Messages {
             && self.frames.rest().is_empty()
             && self.body.is_end_stream()
     }
+}
 
-    fn hold(&mut self, bytes: usize) -> Result<(), Stopped> {
+impl Hold {
+    /// Of nothing.
+    pub fn new(held: &Held) -> Self {
+        Self { held: held.clone(), bytes: 0 }
+    }
+
+    /// It holds so much now.
+    pub fn set(&mut self, bytes: usize) -> Result<(), TooMuch> {
+        if bytes == self.bytes {
+            return Ok(());
+        }
         let before = self.held.0.fetch_add(bytes, Ordering::Relaxed);
-        self.held.0.fetch_sub(self.holds, Ordering::Relaxed);
-        let all = before + bytes - self.holds;
-        self.holds = bytes;
-        if all > HELD_AT_MOST_BYTES { Err(Stopped::TooMuch) } else { Ok(()) }
+        self.held.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        let all = before + bytes - self.bytes;
+        self.bytes = bytes;
+        if all > HELD_AT_MOST_BYTES { Err(TooMuch) } else { Ok(()) }
     }
 }
 
-impl Drop for Messages {
+impl Drop for Hold {
     fn drop(&mut self) {
-        self.held.0.fetch_sub(self.holds, Ordering::Relaxed);
+        self.held.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The history of what clients asked through the proxy and were told, in the project's own format, so that
-//! `etcd-lab check` judges it. In go the messages of calls, out come records, each written before the message goes on.
-//! It judges nothing. Services that histories have no words for (users, members, alarms) are left out.
+//! `etcd-lab check` judges it. In go the messages of calls, out come records, which whoever passes the messages on has to
+//! flush before: many at a time, where many come at a time. It judges nothing. Services that histories have no words for (users, members, alarms) are left out.
 
 mod call;
 
@@ -82,7 +82,7 @@ impl Recording {
         let operation = OperationId(self.next_operation.fetch_add(1, Ordering::Relaxed));
         let (time, member) = (clock::monotonic_now(), Cow::Borrowed(member));
         let request = Cow::Borrowed(request);
-        self.write(&Record::Call(Call { operation, process, time, member, request }))?;
+        self.push(&Record::Call(Call { operation, process, time, member, request }))?;
         Ok(operation)
     }
 
@@ -93,7 +93,7 @@ impl Recording {
         outcome: &Outcome,
     ) -> Result<(), StopRecording> {
         let (time, outcome) = (clock::monotonic_now(), Cow::Borrowed(outcome));
-        self.write(&Record::Return(Return { operation, time, connection, outcome }))
+        self.push(&Record::Return(Return { operation, time, connection, outcome }))
     }
 
     fn stream(&self) -> StreamId {
@@ -109,21 +109,27 @@ impl Recording {
     ) -> Result<(), StopRecording> {
         let (time, member) = (clock::monotonic_now(), Cow::Borrowed(member));
         let message = Cow::Borrowed(message);
-        self.write(&Record::Send(Send { stream, process, time, member, message }))
+        self.push(&Record::Send(Send { stream, process, time, member, message }))
     }
 
     fn receive(&self, stream: StreamId, message: &Received) -> Result<(), StopRecording> {
         let (time, message) = (clock::monotonic_now(), Cow::Borrowed(message));
-        self.write(&Record::Receive(Receive { stream, time, message }))
+        self.push(&Record::Receive(Receive { stream, time, message }))
     }
 
     fn end(&self, stream: StreamId, failure: Option<&Failure>) -> Result<(), StopRecording> {
         let (time, failure) = (clock::monotonic_now(), failure.map(Cow::Borrowed));
-        self.write(&Record::End(End { stream, time, failure }))
+        self.push(&Record::End(End { stream, time, failure }))
     }
 
-    fn write(&self, record: &Record<'_>) -> Result<(), StopRecording> {
-        let written = lock(&self.writer).write(record);
+    fn push(&self, record: &Record<'_>) -> Result<(), StopRecording> {
+        let pushed = lock(&self.writer).push(record);
+        pushed.map_err(|error| self.fail(error))
+    }
+
+    /// Writes what was recorded; what it tells of may go on then.
+    pub fn flush(&self) -> Result<(), StopRecording> {
+        let written = lock(&self.writer).flush();
         written.map_err(|error| self.fail(error))
     }
 

@@ -43,14 +43,32 @@ impl Watched {
             .then(|| Box::new(Self { lied, recorded, shown, headers: HeaderMap::new(), is_over: false }))
     }
 
-    /// A message of the client has come.
-    pub fn asks(&mut self, frame: &Frame) -> Result<Asking, StopRecording> {
+    /// A message of the client has come; once what is recorded is flushed, it goes on.
+    pub fn asked(&mut self, frame: &Frame) -> Result<(), StopRecording> {
         if let Some(recorded) = &mut self.recorded {
             unless_stopped(recorded.asked(frame))?;
         }
         if let Some(shown) = &mut self.shown {
             shown.asked(frame);
         }
+        Ok(())
+    }
+
+    /// A message for the client has come; once what is recorded is flushed, it goes on.
+    pub fn answered(&mut self, frame: &Frame) -> Result<(), StopRecording> {
+        if let Some(recorded) = &mut self.recorded {
+            unless_stopped(recorded.answered(frame))?;
+        }
+        if let Some(shown) = &mut self.shown {
+            shown.answered(frame);
+        }
+        Ok(())
+    }
+
+    /// A message of the client has come: what rules make of it, and what of it goes on.
+    pub fn asks(&mut self, frame: &Frame) -> Result<Asking, StopRecording> {
+        self.asked(frame)?;
+        self.flush()?;
         let Some(lied) = &mut self.lied else { return Ok(Asking::forward(frame)) };
         let asking = lied.asks(frame);
         if matches!(asking.fate, Fate::Forward(_)) {
@@ -81,17 +99,12 @@ impl Watched {
     /// A message is about to go to the client.
     pub fn passes(&mut self, out: &Out) -> Result<(), StopRecording> {
         let Out::Frame(frame) = out else { return Ok(()) };
-        if let Some(recorded) = &mut self.recorded {
-            unless_stopped(recorded.answered(frame))?;
-        }
-        if let Some(shown) = &mut self.shown {
-            shown.answered(frame);
-        }
-        Ok(())
+        self.answered(frame)?;
+        self.flush()
     }
 
-    /// The call is over.
-    pub fn over(&mut self, ending: &Ending) -> Result<(), StopRecording> {
+    /// The call is over; once what is recorded is flushed, that may be told.
+    pub fn ended(&mut self, ending: &Ending) -> Result<(), StopRecording> {
         if self.is_over {
             return Ok(());
         }
@@ -100,6 +113,16 @@ impl Watched {
             shown.over(ending);
         }
         self.recorded.as_mut().map_or(Ok(()), |recorded| recorded.over(ending))
+    }
+
+    /// The call is over.
+    pub fn over(&mut self, ending: &Ending) -> Result<(), StopRecording> {
+        self.ended(ending)?;
+        self.flush()
+    }
+
+    fn flush(&self) -> Result<(), StopRecording> {
+        self.recorded.as_ref().map_or(Ok(()), Recorded::flush)
     }
 
     fn tell_of_rules(&mut self) {

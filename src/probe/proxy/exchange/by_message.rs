@@ -19,7 +19,7 @@ use tonic::{
 use super::{Begun, Over, Way, answer::Answer, begin, both, finish, head, over, ready};
 use crate::probe::proxy::{
     lies::{Answering, Asking, Fate, Out, rule::End},
-    messages::{HELD_AT_MOST_BYTES, Held, Messages, Next, Stopped, framed},
+    messages::{Held, Messages, Next, Stopped, framed},
     pump::{self, Cut},
     watched::{Ending, Watched},
 };
@@ -208,13 +208,9 @@ async fn answer_passes(
 fn unread(stopped: Stopped, broken: impl FnOnce(h2::Error) -> Over) -> Over {
     match stopped {
         Stopped::Broken(error) => broken(error),
-        Stopped::TooMuch => Over::Rule(End::Fail(
-            Code::ResourceExhausted,
-            format!(
-                "etcd-probe proxy: more than {} MiB of messages that are not whole",
-                HELD_AT_MOST_BYTES >> 20
-            ),
-        )),
+        Stopped::TooMuch(why) => {
+            Over::Rule(End::Fail(Code::ResourceExhausted, format!("etcd-probe proxy: {why}")))
+        }
     }
 }
 

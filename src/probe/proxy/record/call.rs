@@ -85,6 +85,11 @@ impl Recorded {
         Some(Self { lanes: Arc::clone(lanes), path: path.to_owned(), kind })
     }
 
+    /// Writes what was recorded, of this call and others.
+    pub fn flush(&self) -> Result<(), StopRecording> {
+        self.lanes.recording.flush()
+    }
+
     /// A message of the client, before it goes on.
     pub fn asked(&mut self, frame: &Frame) -> Result<(), Missing> {
         let asked = self.try_asked(frame);
