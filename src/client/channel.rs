@@ -333,7 +333,8 @@ async fn connection(shared: &Arc<Shared>) -> Result<Connection, NotSent> {
     if let Some(connection) = living(shared) {
         return Ok(connection);
     }
-    let (connection, times) = dial_in_time(shared).await?;
+    // Boxed, since every request would carry the room for it.
+    let (connection, times) = Box::pin(dial_in_time(shared)).await?;
     let mut state = shared.state();
     state.connection = Some((connection.id, connection.sender.clone()));
     state.dial = times;

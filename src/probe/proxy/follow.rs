@@ -258,3 +258,104 @@ fn map(headers: Vec<Header>) -> HeaderMap {
     });
     map
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        history::reader::read_folder,
+        probe::proxy::record::{Lanes, Recorded},
+        types::ConnectionId,
+    };
+
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+    }
+
+    fn header(name: &str, value: &str) -> Vec<u8> {
+        let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+        [vec![0], text(name), text(value)].concat()
+    }
+
+    /// The head of a put, and the rest of it.
+    fn put(stream: u8) -> [Vec<u8>; 2] {
+        let path = header(":path", "/etcdserverpb.KV/Put");
+        let head = frame(HEADERS, END_HEADERS, stream, &path);
+        [head, frame(DATA, END_STREAM, stream, b"\0\0\0\0\x06\x0a\x01k\x12\x01v")]
+    }
+
+    /// An answer's head and message, and the trailers.
+    fn answer(stream: u8) -> [Vec<u8>; 2] {
+        let head = frame(HEADERS, END_HEADERS, stream, &header(":status", "200"));
+        let message = frame(DATA, 0, stream, b"\0\0\0\0\x04\x0a\x02\x18\x07");
+        let trailers = frame(HEADERS, END_HEADERS | END_STREAM, stream, &header("grpc-status", "0"));
+        [[head, message].concat(), trailers]
+    }
+
+    fn conversation(folder: &Path) -> Conversation {
+        let recording = Arc::new(Recording::create(folder).unwrap());
+        let lanes = Lanes::new(&recording, ConnectionId(1), "etcd0");
+        let begin = move |path: &str| Watched::new(None, Recorded::begin(&lanes, path), None);
+        Conversation::new(Box::new(begin), Some(recording), &Held::default())
+    }
+
+    /// How many calls and how many answers the history has.
+    fn recorded(folder: &Path) -> (usize, usize) {
+        let histories = read_folder(folder).unwrap();
+        let operations = &histories[0].operations;
+        (operations.len(), operations.iter().filter(|operation| operation.response().is_some()).count())
+    }
+
+    /// Whatever pieces it comes in, a call is in the file once its last byte may go on, and so is its answer.
+    #[test]
+    fn nothing_may_go_on_before_it_is_recorded() {
+        for size in [1, 2, 7, 1000] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut conversation = conversation(folder.path());
+            let mut passes = |way, bytes: Vec<u8>| {
+                bytes.chunks(size).for_each(|piece| conversation.passes(way, piece).unwrap());
+                recorded(folder.path())
+            };
+            let ([head, rest], [message, trailers]) = (put(1), answer(1));
+            assert_eq!(passes(Way::Out, head), (0, 0), "in pieces of {size}");
+            assert_eq!(passes(Way::Out, rest), (1, 0), "in pieces of {size}");
+            assert_eq!(passes(Way::In, message), (1, 0), "in pieces of {size}");
+            assert_eq!(passes(Way::In, trailers), (1, 1), "in pieces of {size}");
+        }
+    }
+
+    /// Calls under way at the same time are told apart; one that the client gave up, and one that the connection took
+    /// along, have no answer.
+    #[test]
+    fn calls_that_are_under_way_at_the_same_time_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut conversation = conversation(folder.path());
+        let asked = [1, 3, 5].map(|stream| put(stream).concat()).concat();
+        conversation.passes(Way::Out, &asked).unwrap();
+        assert_eq!(recorded(folder.path()), (3, 0));
+        conversation.passes(Way::Out, &frame(RESET, 0, 3, &[0, 0, 0, 8])).unwrap();
+        conversation.passes(Way::In, &[answer(3), answer(5)].concat().concat()).unwrap();
+        conversation.over(&Ending::MemberBroke("gone".to_owned())).unwrap();
+        assert_eq!(recorded(folder.path()), (3, 1));
+        let histories = read_folder(folder.path()).unwrap();
+        assert!(histories[0].operations.iter().all(|operation| operation.returned.is_some()));
+    }
+
+    #[test]
+    fn what_can_not_be_followed_may_not_go_on() {
+        let endless = [frame(HEADERS, 0, 1, &[]), frame(CONTINUATION, 0, 1, &[0; 200]).repeat(400)].concat();
+        for (what, bytes) in [
+            ("headers that no table has", frame(HEADERS, END_HEADERS, 1, &[0xff; 20])),
+            ("headers that go on from nothing", frame(CONTINUATION, END_HEADERS, 1, &[])),
+            ("headers without an end", endless),
+            ("a push", frame(PUSH_PROMISE, END_HEADERS, 1, &[0, 0, 0, 2])),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let stopped = conversation(folder.path()).passes(Way::Out, &bytes);
+            assert!(matches!(stopped, Err(Stop::Lost(_))), "{what}: {stopped:?}");
+        }
+    }
+}

@@ -117,6 +117,9 @@ impl Watched {
 
     /// The call is over.
     pub fn over(&mut self, ending: &Ending) -> Result<(), StopRecording> {
+        if self.is_over {
+            return Ok(());
+        }
         self.ended(ending)?;
         self.flush()
     }
