@@ -45,9 +45,11 @@ impl Ran {
 }
 
 /// How the probe is run.
+#[derive(Clone)]
 pub struct Probe {
     pub endpoints: String,
     flags: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 impl Probe {
@@ -56,12 +58,18 @@ impl Probe {
     }
 
     pub fn at(endpoints: &str) -> Self {
-        Self { endpoints: endpoints.to_owned(), flags: vec![] }
+        Self { endpoints: endpoints.to_owned(), flags: vec![], variables: vec![] }
     }
 
     pub fn with(&self, flags: &[&str]) -> Self {
         let flags = self.flags.iter().cloned().chain(flags.iter().map(|flag| (*flag).to_owned()));
-        Self { endpoints: self.endpoints.clone(), flags: flags.collect() }
+        Self { flags: flags.collect(), ..self.clone() }
+    }
+
+    /// With these variables in its environment.
+    pub fn with_variables(&self, variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self { variables: self.variables.iter().cloned().chain(variables).collect(), ..self.clone() }
     }
 
     pub fn command(&self) -> Command {
@@ -72,6 +80,7 @@ impl Probe {
             command.env_remove(name);
         }
         command.env("ETCDCTL_ENDPOINTS", &self.endpoints).args(&self.flags);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
