@@ -22,6 +22,7 @@ use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
 use crate::{
     exit::ExitStatus,
+    settings::mix::Sort,
     traffic::session::{Session, SessionError},
 };
 
@@ -68,9 +69,30 @@ impl Command {
     /// Runs the command with the environment's settings to its end.
     pub async fn run(&self) -> Result<ExitStatus, SessionError> {
         let session = Session::open(self.name)?;
+        if let Some(lacking) = self.sort().and_then(|sort| sort.lacking(session.lacks())) {
+            println!("left out, since the server lacks {}: {}", lacking.name(), lacking.words());
+            return Ok(ExitStatus::Holds);
+        }
         let status = (self.run)(Arc::clone(&session)).await?;
         // A broken revision is a bug that was found, whatever the command itself was about.
         Ok(if session.broken() > 0 { ExitStatus::Broken } else { status })
+    }
+}
+
+impl Command {
+    /// The sort of traffic that it makes, if it makes one alone.
+    fn sort(&self) -> Option<Sort> {
+        Some(match self.name {
+            "parallel_driver_generate_traffic" => Sort::OwnKeys,
+            "parallel_driver_watches" => Sort::Watches,
+            "parallel_driver_transactions" => Sort::Transactions,
+            "parallel_driver_kubernetes" => Sort::Kubernetes,
+            "parallel_driver_leases" => Sort::Leases,
+            "parallel_driver_locks" => Sort::Locks,
+            "serial_driver_compact_and_defragment" => Sort::Maintenance,
+            "serial_driver_delete_keys" => Sort::Deletes,
+            _ => return None,
+        })
     }
 }
 

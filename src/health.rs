@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::{
+    capability::{Capability, Lacks},
     client::{CallError, Client},
     operation::{KeyRange, Range, Request},
     proto::etcdserverpb::{AlarmType, ResponseHeader, StatusResponse},
@@ -42,16 +43,16 @@ pub struct HealthyMember {
     pub version: String,
 }
 
-/// Asks every member, and judges: healthy, or the reasons why not, at most a few.
-pub async fn check(clients: &[Client]) -> Result<Healthy, Vec<String>> {
+/// Asks every member, as far as it has what is asked, and judges: healthy, or the reasons why not, at most a few.
+pub async fn check(clients: &[Client], lacks: &Lacks) -> Result<Healthy, Vec<String>> {
     let statuses = on_each(clients, |client| async move { client.status().await }).await;
     let statuses: Vec<_> = clients
         .iter()
         .zip(statuses)
         .map(|(client, status)| (client.endpoint().name.clone(), status.map(|answered| answered.message)))
         .collect();
-    let healthy = judge(&statuses)?;
-    let problems = ask_more(clients).await;
+    let healthy = judge(&statuses, lacks.has(Capability::Leader))?;
+    let problems = ask_more(clients, lacks).await;
     if problems.is_empty() { Ok(healthy) } else { Err(problems) }
 }
 
@@ -71,10 +72,10 @@ where
 }
 
 /// Alarms, and a linearizable read through each member: with these, the cluster does what it says.
-async fn ask_more(clients: &[Client]) -> Vec<String> {
+async fn ask_more(clients: &[Client], lacks: &Lacks) -> Vec<String> {
     let reads = on_each(clients, |client| async move {
         let keys = KeyRange::single(PROBE_KEY.into());
-        let request = Request::Range(Range { keys, limit: 1, keys_only: true, ..Range::default() });
+        let request = Request::Range(Range { keys, ..Range::default() });
         client
             .try_perform(&request)
             .await
@@ -82,7 +83,7 @@ async fn ask_more(clients: &[Client]) -> Vec<String> {
             .map(|error| format!("{}: no linearizable read: {error}", client.endpoint().name))
     });
     let mut problems: Vec<String> = reads.await.into_iter().flatten().collect();
-    if problems.is_empty() {
+    if problems.is_empty() && lacks.has(Capability::Alarms) {
         problems = alarms(clients).await;
     }
     problems
@@ -106,7 +107,8 @@ pub async fn alarms(clients: &[Client]) -> Vec<String> {
 /// A member's name with what it said of itself.
 type Named<E> = (String, Result<StatusResponse, E>);
 
-fn judge(statuses: &[Named<CallError>]) -> Result<Healthy, Vec<String>> {
+/// A server that tells no leader is asked for none: its first member stands for it.
+fn judge(statuses: &[Named<CallError>], has_leader: bool) -> Result<Healthy, Vec<String>> {
     let mut problems = vec![];
     let mut answered = vec![];
     for (name, status) in statuses {
@@ -119,10 +121,10 @@ fn judge(statuses: &[Named<CallError>]) -> Result<Healthy, Vec<String>> {
         }
     }
     for (name, status, _) in &answered {
-        problems.extend(problems_of_one(name, status));
+        problems.extend(problems_of_one(name, status, has_leader));
     }
-    problems.extend(problems_between(&answered));
-    let leader = answered.iter().find(|(_, status, header)| status.leader == header.member_id);
+    problems.extend(problems_between(&answered, has_leader));
+    let leader = answered.iter().find(|(_, status, header)| !has_leader || status.leader == header.member_id);
     match (problems.is_empty(), leader, answered.first()) {
         (true, Some((leader, status, header)), Some(_)) => Ok(Healthy {
             cluster: ClusterId(header.cluster_id),
@@ -147,11 +149,11 @@ fn member(status: &StatusResponse, header: &ResponseHeader) -> HealthyMember {
     HealthyMember { id: MemberId(header.member_id), version: status.version.clone() }
 }
 
-fn problems_of_one(name: &str, status: &StatusResponse) -> Vec<String> {
+fn problems_of_one(name: &str, status: &StatusResponse, has_leader: bool) -> Vec<String> {
     let mut problems: Vec<String> =
         status.errors.iter().map(|error| format!("{name}: reports {error:?}")).collect();
     let behind = status.raft_index.saturating_sub(status.raft_applied_index);
-    if status.leader == 0 {
+    if has_leader && status.leader == 0 {
         problems.push(format!("{name}: has no leader"));
     } else if status.is_learner {
         problems.push(format!("{name}: is a learner"));
@@ -161,7 +163,10 @@ fn problems_of_one(name: &str, status: &StatusResponse) -> Vec<String> {
     problems
 }
 
-fn problems_between(answered: &[(&String, &StatusResponse, &ResponseHeader)]) -> Vec<String> {
+fn problems_between(
+    answered: &[(&String, &StatusResponse, &ResponseHeader)],
+    has_leader: bool,
+) -> Vec<String> {
     let mut problems = vec![];
     let mut differs = |what: &str, value: &dyn Fn(&StatusResponse, &ResponseHeader) -> String| {
         let values: Vec<(&String, String)> =
@@ -175,8 +180,10 @@ fn problems_between(answered: &[(&String, &StatusResponse, &ResponseHeader)]) ->
         ClusterId(header.cluster_id).to_string()
     });
     differs("version", &|status, _| status.version.clone());
-    differs("leader", &|status, _| MemberId(status.leader).to_string());
-    differs("Raft term", &|status, _| status.raft_term.to_string());
+    if has_leader {
+        differs("leader", &|status, _| MemberId(status.leader).to_string());
+        differs("Raft term", &|status, _| status.raft_term.to_string());
+    }
     let ids: BTreeSet<u64> = answered.iter().map(|(_, _, header)| header.member_id).collect();
     if ids.len() < answered.len() {
         problems.push("two endpoints lead to the same member; list each member once".to_owned());
@@ -206,7 +213,7 @@ mod tests {
         change(&mut statuses[1]);
         let named: Vec<Named<CallError>> =
             (0..).zip(statuses).map(|(number, status)| (format!("etcd{number}"), Ok(status))).collect();
-        judge(&named)
+        judge(&named, true)
     }
 
     /// A cluster that agrees is healthy, and its leader is named.
@@ -243,6 +250,14 @@ mod tests {
     fn a_leader_elsewhere_is_told() {
         let mut statuses = [status(12), status(13)].map(|status| ("etcd".to_owned(), Ok(status)));
         statuses[1].0 = "etcd2".to_owned();
-        assert!(judge(&statuses).unwrap_err()[0].contains("list all members' endpoints"));
+        assert!(judge(&statuses, true).unwrap_err()[0].contains("list all members' endpoints"));
+    }
+
+    /// A server that has no leaders to tell of is well without one.
+    #[test]
+    fn without_leaders_none_is_asked_for() {
+        let statuses = [("etcd".to_owned(), Ok(StatusResponse { leader: 0, ..status(12) }))];
+        assert!(judge(&statuses, true).is_err());
+        assert_eq!(judge(&statuses, false).unwrap().leader, "etcd");
     }
 }

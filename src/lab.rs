@@ -31,6 +31,7 @@ pub mod project;
 pub mod retention;
 pub mod run;
 pub mod sdk_output;
+pub mod server;
 pub mod setup;
 pub mod template;
 pub mod timeline;

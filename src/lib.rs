@@ -1,6 +1,7 @@
 //! An Antithesis test project for etcd. Data flows one way, and the modules are named after the stages:
 //! request → client → outcome → recorder → history → checkers → verdicts → assertions and report.
 
+pub mod capability;
 pub mod check;
 pub mod client;
 pub mod clock;

@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod ask;
 pub mod bench;
 pub mod call;
+pub mod capabilities;
 pub mod commands;
 pub mod decode;
 pub mod descriptors;

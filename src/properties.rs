@@ -6,6 +6,8 @@
 //! nothing, which are nearly all. Numeric are those whose sides the platform can usefully bring together: a
 //! key's age, say, is none.
 
+pub mod needs;
+
 use std::{
     env,
     fs::OpenOptions,
@@ -356,6 +358,9 @@ macro_rules! judged {
     ($($(#[$doc:meta])* $name:ident: $always:literal, $sometimes:literal;)+) => {
         /// Messages of all that is judged from histories.
         const OF_HISTORIES: &[&str] = &[$($always, $sometimes,)+];
+
+        /// Each guarantee with its messages: that it is kept, and that there was something to judge.
+        const OF_GUARANTEES: &[(Guarantee, &str, &str)] = &[$((Guarantee::$name, $always, $sometimes),)+];
 
         /// Asserts what a checker found out. What is undecided is neither asserted nor counted as judged.
         pub fn judged(judgement: &Judgement) {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tonic::codegen::http::Uri;
 
 use self::mix::{Mix, Sort};
+use crate::capability::{Capability, Lacks};
 
 /// Where etcdctl looks when nothing is said.
 const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:2379";
@@ -16,6 +17,8 @@ const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:2379";
 pub const CLASSES_VARIABLE: &str = "ETCD_ANTITHESIS_CLASSES";
 /// What `singleton_driver_mixed_traffic` is made of; see [`Mix`]. Drawn if it is not set.
 pub const TRAFFIC_VARIABLE: &str = "ETCD_ANTITHESIS_TRAFFIC";
+/// What the server lacks of etcd's protocol, by the names of [`Capability`].
+pub const LACKS_VARIABLE: &str = "ETCD_ANTITHESIS_LACKS";
 /// The folder of histories and of the counters that all commands of a run share.
 pub const HISTORY_VARIABLE: &str = "ETCD_ANTITHESIS_HISTORY";
 
@@ -54,6 +57,15 @@ pub enum SettingsError {
     Class {
         /// The name.
         class: String,
+    },
+    /// Something is said to be lacking that is no part of the protocol.
+    #[error(
+        "ETCD_ANTITHESIS_LACKS names {name:?}; there is: {}",
+        Capability::ALL.iter().map(|capability| capability.name()).collect::<Vec<_>>().join(", ")
+    )]
+    Lacks {
+        /// The name.
+        name: String,
     },
     /// A mix of traffic can't be read.
     #[error(
@@ -256,6 +268,14 @@ pub fn classes() -> Result<Vec<Class>, SettingsError> {
     match env::var(CLASSES_VARIABLE) {
         Ok(list) if !list.is_empty() => parse_classes(&list),
         _ => Ok(vec![]),
+    }
+}
+
+/// What the server lacks, by `ETCD_ANTITHESIS_LACKS`.
+pub fn lacks() -> Result<Lacks, SettingsError> {
+    match env::var(LACKS_VARIABLE) {
+        Ok(names) if !names.is_empty() => Lacks::parse(&names).map_err(|name| SettingsError::Lacks { name }),
+        _ => Ok(Lacks::default()),
     }
 }
 

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeSet, fs};
 
-use etcd_antithesis::lab::fault::{kind::Kind, profile::Profile};
+use etcd_antithesis::lab::{
+    fault::{kind::Kind, profile::Profile},
+    processes::program::PLACEHOLDERS,
+};
 
 #[test]
 fn every_kind_of_fault_is_documented_as_it_is() {
@@ -45,5 +48,13 @@ fn every_dependency_has_its_reason() {
         } else if let Some((name, _)) = line.split_once(" = ").filter(|_| inside) {
             assert!(named.contains(name), "{name} has no line in docs/dependencies.md");
         }
+    }
+}
+
+#[test]
+fn every_placeholder_of_a_servers_command_is_documented() {
+    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/hunt.md")).unwrap();
+    for (placeholder, _) in PLACEHOLDERS {
+        assert!(document.contains(&format!("`{placeholder}`")), "{placeholder} is not in docs/hunt.md");
     }
 }

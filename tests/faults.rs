@@ -22,6 +22,7 @@ use etcd_antithesis::lab::{
     },
     local::{LocalCluster, Programs},
     observer::Observer,
+    processes::program::Program,
     progress::Progress,
     timeline::Context,
     workspace::Workspace,
@@ -200,7 +201,7 @@ async fn a_fault_that_cannot_be_undone_ends_the_work_and_is_named() {
     let folder = run.timeline(1).unwrap();
     let (log, progress) = (EventLog::open(&run).unwrap(), Progress::new());
     let programs = Programs { health_checker: "none".into(), templates: "none".into() };
-    let mut local = LocalCluster::new(EtcdBinary::locate(None).unwrap(), programs);
+    let mut local = LocalCluster::new(Program::Etcd(EtcdBinary::locate(None).unwrap()), programs);
     local.attach("http://127.0.0.1:1", None);
     let cluster = Cluster::Processes(local);
     let observer = Observer::new(&folder).unwrap();

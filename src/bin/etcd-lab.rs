@@ -10,7 +10,6 @@ use etcd_antithesis::{
     lab::{
         check,
         error::LabError,
-        etcd_binary::EtcdVersion,
         fault::list::Choice,
         hunt::{self, profile::Members},
         known::SetAside,
@@ -19,7 +18,7 @@ use etcd_antithesis::{
         run::{self, Options},
         workspace::ClusterKind,
     },
-    properties::{NEEDS_FAULTS, RARE},
+    properties::{NEEDS_FAULTS, RARE, needs},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -150,6 +149,9 @@ struct HuntOptions {
     /// Sizes of clusters to draw from: 1, 3 or 5 members
     #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "1,3,3,3,5", value_parser = members)]
     members: Vec<Members>,
+    /// Hunt in a server that is no complete etcd, as this file describes it: what it lacks, and how it is started
+    #[arg(long, value_name = "FILE")]
+    capabilities: Option<PathBuf>,
     /// Use this profile in all timelines instead of drawing one for each
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
@@ -239,14 +241,14 @@ fn members(text: &str) -> Result<Members, String> {
 }
 
 fn hunt(common: CommonOptions, wanted: HuntOptions) -> hunt::Options {
-    let HuntOptions { members, profile, time, shrink, go_on, set_aside, look_for } = wanted;
+    let HuntOptions { members, capabilities, profile, time, shrink, go_on, set_aside, look_for } = wanted;
     let common = options(common);
-    let default = || EtcdVersion::DEFAULT.to_string();
-    let etcd = common.cluster.etcd.unwrap_or_else(default).split(',').map(str::to_owned).collect();
+    let etcd = common.cluster.etcd.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
     hunt::Options {
         kind: common.cluster.kind,
         etcd,
         members,
+        capabilities,
         profile,
         time,
         shrink,
@@ -257,6 +259,7 @@ fn hunt(common: CommonOptions, wanted: HuntOptions) -> hunt::Options {
         disk_limit: common.disk_limit,
         needs_faults: common.needs_faults,
         rare: common.rare,
+        needs: needs::all().collect(),
     }
 }
 
@@ -275,7 +278,7 @@ fn options(options: CommonOptions) -> Options {
         Kind::Processes => ClusterKind::Processes,
     });
     Options {
-        cluster: ClusterOptions { kind, etcd: options.etcd, templates: options.templates },
+        cluster: ClusterOptions { kind, etcd: options.etcd, server: None, templates: options.templates },
         timelines: usize::try_from(options.timelines).unwrap_or(usize::MAX),
         duration: options.duration,
         seed: options.seed,

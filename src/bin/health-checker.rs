@@ -9,11 +9,12 @@ use std::{
 
 use antithesis_sdk::lifecycle::setup_complete;
 use etcd_antithesis::{
+    capability::Lacks,
     client::Client,
     exit::ExitStatus,
     health::{self, Healthy},
     properties,
-    settings::Settings,
+    settings::{self, Settings},
     traffic::session::SessionError,
 };
 use serde_json::json;
@@ -41,7 +42,7 @@ async fn check_until_ended() -> Result<ExitStatus, SessionError> {
     properties::begin()?;
     let settings =
         Settings { dial_timeout: DIAL_TIMEOUT, command_timeout: DEADLINE, ..Settings::from_environment()? };
-    let clients = Client::of_each(&settings)?;
+    let (clients, lacks) = (Client::of_each(&settings)?, settings::lacks()?);
     let ready_file = env::var_os(READY_FILE_VARIABLE).map_or(READY_FILE.into(), PathBuf::from);
     // A file of an earlier start would say that the cluster is healthy before it is; mostly there is none.
     let _ = fs::remove_file(&ready_file);
@@ -52,7 +53,7 @@ async fn check_until_ended() -> Result<ExitStatus, SessionError> {
         return Ok(ExitStatus::Surroundings);
     };
     let healthy_then_stay = async {
-        let healthy = wait_until_healthy(&clients).await;
+        let healthy = wait_until_healthy(&clients, &lacks).await;
         announce(&healthy);
         if let Err(error) = fs::write(&ready_file, "") {
             eprintln!("error: can't write {}: {error}; set {READY_FILE_VARIABLE}", ready_file.display());
@@ -67,10 +68,10 @@ async fn check_until_ended() -> Result<ExitStatus, SessionError> {
     }
 }
 
-async fn wait_until_healthy(clients: &[Client]) -> Healthy {
+async fn wait_until_healthy(clients: &[Client], lacks: &Lacks) -> Healthy {
     let mut told: Option<(Instant, Vec<String>)> = None;
     loop {
-        match health::check(clients).await {
+        match health::check(clients, lacks).await {
             Ok(healthy) => return healthy,
             Err(problems) => {
                 let is_news =

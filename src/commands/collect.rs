@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::whole_store::{self, At, Unread};
 use crate::{
+    capability::Capability,
     check::final_state::Contents,
     history::HistoryError,
     operation::{
@@ -51,7 +52,10 @@ pub(super) async fn everything(worker: &mut Worker, until: Instant) -> Result<Co
         let kvs = whole_store::pairs(worker, member, at, until).await?.pairs;
         contents.push(Contents { member: client.endpoint().name.clone(), kvs });
     }
-    let mut lacking = hashes(worker, head, until.min(Instant::now() + HASHES_WITHIN)).await?.lacking;
+    let mut lacking = vec![];
+    if session.can(Capability::Hashes) {
+        lacking = hashes(worker, head, until.min(Instant::now() + HASHES_WITHIN)).await?.lacking;
+    }
     lacking.extend(logs(&session, head).await?);
     Ok(Collected { contents, lacking })
 }

@@ -11,6 +11,7 @@ use std::{
 
 use super::{collect, verdict};
 use crate::{
+    capability::{Capability, Lacks},
     client::Client,
     exit::ExitStatus,
     health,
@@ -32,20 +33,32 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
     let until = Instant::now() + WITHIN;
     let clients: Vec<Client> =
         session.clients().iter().map(|client| client.clone().with_deadline(DEADLINE)).collect();
-    let mut evidence = becomes_healthy(&clients, until).await;
+    let mut evidence = becomes_healthy(&clients, session.lacks(), until).await;
     properties::cluster_recovers(&evidence);
     if evidence.is_empty() {
         let mut asker = Asker { worker: session.worker(DEADLINE)?, until };
         let Seen { unread, untold, revision } = asker.each_takes_a_write().await?;
         properties::every_member_takes_writes(&unread);
-        properties::every_member_tells_watches(&untold);
-        let leaseless = asker.each_serves_leases().await?;
-        properties::every_member_serves_leases(&leaseless);
-        let differing = agree(&mut asker.worker, revision, until).await?;
-        properties::members_agree(&differing);
-        let alarms = health::alarms(&clients).await;
-        properties::no_alarm_stands(&alarms);
-        evidence = [unread, untold, leaseless, differing, alarms].concat();
+        evidence = unread;
+        if session.can(Capability::Watches) {
+            properties::every_member_tells_watches(&untold);
+            evidence.extend(untold);
+        }
+        if session.can(Capability::Leases) {
+            let leaseless = asker.each_serves_leases().await?;
+            properties::every_member_serves_leases(&leaseless);
+            evidence.extend(leaseless);
+        }
+        if session.can(Capability::Hashes) {
+            let differing = agree(&mut asker.worker, revision, until).await?;
+            properties::members_agree(&differing);
+            evidence.extend(differing);
+        }
+        if session.can(Capability::Alarms) {
+            let alarms = health::alarms(&clients).await;
+            properties::no_alarm_stands(&alarms);
+            evidence.extend(alarms);
+        }
         for lack in collect::logs(&session, revision).await? {
             println!("not collected: {lack}");
         }
@@ -54,9 +67,10 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
     Ok(verdict(&evidence))
 }
 
-async fn becomes_healthy(clients: &[Client], until: Instant) -> Vec<String> {
+async fn becomes_healthy(clients: &[Client], lacks: &Lacks, until: Instant) -> Vec<String> {
     loop {
-        let problems = match health::check(clients).await {
+        let problems = match health::check(clients, lacks).await {
+            Ok(_) if !lacks.has(Capability::MemberList) => vec![],
             Ok(_) => incomplete(clients).await,
             Err(problems) => problems,
         };

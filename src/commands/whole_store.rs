@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    capability::Capability,
     history::HistoryError,
     operation::{Answer, KeyRange, KeyValue, Outcome, Range, Request, Response},
     traffic::session::Worker,
@@ -50,7 +51,7 @@ pub(super) struct Pairs {
     pub pairs: Vec<KeyValue>,
 }
 
-/// Reads all pairs.
+/// Reads all pairs; in one page, and as they are now, where there are no reads at a revision.
 pub(super) async fn pairs(
     worker: &mut Worker,
     member: usize,
@@ -59,12 +60,13 @@ pub(super) async fn pairs(
 ) -> Result<Pairs, Unread> {
     let (mut pairs, mut revision) = (vec![], at.revision);
     let mut keys = KeyRange::everything();
+    let has_past = worker.session().can(Capability::PastReads);
     loop {
         let range = Range {
             keys: keys.clone(),
-            limit: PAGE,
+            limit: if has_past { PAGE } else { 0 },
             revision,
-            serializable: at.serializable,
+            serializable: at.serializable && has_past,
             ..Range::default()
         };
         let response = ask(worker, member, &Request::Range(range), until).await?;

@@ -89,10 +89,10 @@ impl Cluster {
         }
     }
 
-    /// The version of its members.
-    pub fn etcd(&self) -> EtcdVersion {
+    /// The version of its members, if they are etcds.
+    pub fn etcd(&self) -> Option<EtcdVersion> {
         match self {
-            Self::Compose(cluster) => cluster.etcd,
+            Self::Compose(cluster) => Some(cluster.etcd),
             Self::Processes(cluster) => cluster.etcd(),
         }
     }

@@ -7,8 +7,8 @@ use crate::{
     lab::{
         check::sets::CheckError, cluster::ClusterError, commands::CommandError, compose::ComposeError,
         etcd_binary::EtcdBinaryError, hunt::profile::ProfileError, lint::LintError, local::LocalError,
-        project::ProjectError, sdk_output::SdkOutputError, template::TemplateError, timeline::TimelineError,
-        workspace::WorkspaceError,
+        project::ProjectError, sdk_output::SdkOutputError, server::ServerError, template::TemplateError,
+        timeline::TimelineError, workspace::WorkspaceError,
     },
     report::error::ReportError,
 };
@@ -40,6 +40,9 @@ pub enum LabError {
     /// A profile of a hunt.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// The description of a server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// A template can't be looked at.
     #[error(transparent)]
     Lint(#[from] LintError),
@@ -90,6 +93,7 @@ impl LabError {
             Self::Etcd(EtcdBinaryError::NotAVersion { .. })
             | Self::WrongOption { .. }
             | Self::FaultsWithTest
+            | Self::Server(_)
             | Self::Profile(ProfileError::Malformed { .. } | ProfileError::File { action: "read", .. })
             | Self::Lint(_)
             | Self::Workspace(WorkspaceError::NoCluster)

@@ -2,7 +2,7 @@
 //! and hands what it reads to the judges. Of a timeline that was taken in, no file is needed any more.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -73,6 +73,7 @@ pub struct Evaluation<'a> {
     timelines: Vec<Ran>,
     /// The etcd under test, where it is one.
     etcd: Option<EtcdVersion>,
+    left_out: BTreeMap<&'a str, String>,
 }
 
 impl<'a> Evaluation<'a> {
@@ -90,12 +91,18 @@ impl<'a> Evaluation<'a> {
             failing: BTreeSet::new(),
             timelines: Vec::new(),
             etcd: None,
+            left_out: BTreeMap::new(),
         }
     }
 
     /// Says which etcd is under test, so that what is broken can be named as what it is known as.
     pub fn set_etcd(&mut self, etcd: EtcdVersion) {
         self.etcd = Some(etcd);
+    }
+
+    /// Says which properties, by their messages, the server under test is not complete enough for, and why.
+    pub fn leave_out(&mut self, left_out: BTreeMap<&'a str, String>) {
+        self.left_out = left_out;
     }
 
     /// Takes in a timeline that has ended, with the files of the commands that ran in it.
@@ -157,6 +164,7 @@ impl<'a> Evaluation<'a> {
             rare: self.rare,
             timelines: self.timelines.len(),
             faults: injected,
+            left_out: self.left_out.clone(),
             untried,
         };
         let mut properties = self.judge.verdicts(&occasion);

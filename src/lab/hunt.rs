@@ -8,7 +8,7 @@ mod shrink;
 mod tell;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,7 @@ use self::{
     shrink::Shrunk,
 };
 use crate::{
+    capability::{Capability, Lacks},
     exit::ExitStatus,
     lab::{
         cluster::Cluster,
@@ -32,6 +33,7 @@ use crate::{
         known::{self, Found, SetAside},
         prepare::{self, ClusterOptions},
         run::{self, Lab, Shown, Stage},
+        server::{LeftOut, Server, ServerError},
         timeline::{Guide, Plan, Ran},
         workspace::ClusterKind,
     },
@@ -49,8 +51,10 @@ const RECORD_FILE: &str = "hunt.json";
 pub struct Options {
     /// Containers or processes.
     pub kind: Option<ClusterKind>,
-    /// Packaged versions, or paths of binaries.
+    /// Packaged versions, or paths of binaries; the default version if there are none.
     pub etcd: Vec<String>,
+    /// Describes the server under test, if it is no complete etcd.
+    pub capabilities: Option<PathBuf>,
     /// Sizes of clusters to draw from.
     pub members: Vec<Members>,
     /// The one profile of all timelines; drawn for each if there is none.
@@ -73,14 +77,24 @@ pub struct Options {
     pub needs_faults: &'static [&'static str],
     /// The messages of the properties that few timelines may not reach.
     pub rare: &'static [&'static [&'static str]],
+    /// The messages of properties, with what a server must have for them.
+    pub needs: Vec<(&'static str, &'static [Capability])>,
 }
 
-/// An etcd to hunt in.
+/// A server to hunt in.
 #[derive(Debug, Clone)]
 struct Target {
     /// As it was named.
     name: String,
-    version: EtcdVersion,
+    /// If it is an etcd.
+    version: Option<EtcdVersion>,
+}
+
+impl Target {
+    /// For people.
+    fn words(&self) -> String {
+        if self.version.is_some() { format!("etcd {}", self.name) } else { self.name.clone() }
+    }
 }
 
 /// A timeline that was run.
@@ -101,26 +115,31 @@ struct Trial {
 /// Hunts, and tells what was found.
 pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     let seed = run::announced_seed(options.seed);
-    let profile = options.profile.as_deref().map(Profile::read).transpose()?;
-    let targets = targets(&options.etcd)?;
+    let server = options.capabilities.as_deref().map(Server::read).transpose()?.unwrap_or_default();
+    let profile = options.profile.as_deref().map(|path| read_profile(path, &server)).transpose()?;
+    let targets = targets(&options.etcd, &server)?;
     let lab = Lab::open()?;
     let _lock = lab.workspace.lock()?;
     prepare::clear_the_way(&lab.workspace, &lab.project, &lab.progress)?;
-    let wanted = ClusterOptions { kind: options.kind, ..ClusterOptions::default() };
+    let command = server.start.as_ref().map(|start| start.command.clone());
+    let wanted = ClusterOptions { kind: options.kind, server: command, ..ClusterOptions::default() };
     let kind = prepare::kind(&wanted, &lab.project, &lab.progress);
     let run = lab.workspace.new_run()?;
     let log = EventLog::open(&run)?;
     log.write(&Event::run_started(seed))?;
     let stage = Stage { lab: &lab, run: &run, log: &log };
-    let evaluation = Evaluation::new(options.needs_faults, options.rare, false);
-    let rng = StdRng::seed_from_u64(seed);
+    let left_out = server.left_out(options.needs.iter().copied());
     let mut hunt = Hunt {
         options,
         stage,
-        kind,
-        rng,
+        wanted: ClusterOptions { kind: Some(kind), ..wanted },
+        rng: StdRng::seed_from_u64(seed),
+        members: sizes(options, &server)?,
+        lacks: server.lacks(),
+        is_etcd: server.start.is_none(),
+        evaluation: evaluation(options, &left_out),
+        left_out,
         cluster: None,
-        evaluation,
         trials: vec![],
         started: Instant::now(),
         look_for: None,
@@ -133,20 +152,66 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     hunted
 }
 
-fn targets(names: &[String]) -> Result<Vec<Target>, LabError> {
+/// As far as the server has what it needs.
+fn read_profile(path: &Path, server: &Server) -> Result<Profile, LabError> {
+    let profile = Profile::read(path)?.within(&server.lacks());
+    if server.start.as_ref().is_some_and(|start| !start.members.contains(&profile.members)) {
+        return Err(ServerError::Members.into());
+    }
+    if profile.traffic.is_empty() { Err(ServerError::NoTraffic.into()) } else { Ok(profile) }
+}
+
+fn targets(names: &[String], server: &Server) -> Result<Vec<Target>, LabError> {
+    if let Some(start) = &server.start {
+        if !names.is_empty() {
+            return Err(ServerError::TwoServers.into());
+        }
+        let name = start.command.program().display().to_string();
+        return Ok(vec![Target { name, version: None }]);
+    }
+    let default = [EtcdVersion::DEFAULT.to_string()];
+    let names = if names.is_empty() { &default } else { names };
     let target = |name: &String| {
         let version = if name.contains('/') { EtcdBinary::at(name)?.version() } else { name.parse()? };
-        Ok(Target { name: name.clone(), version })
+        Ok(Target { name: name.clone(), version: Some(version) })
     };
     names.iter().map(target).collect()
+}
+
+/// Of the sizes that were asked for, those that a cluster of the server may have.
+fn sizes(options: &Options, server: &Server) -> Result<Vec<Members>, LabError> {
+    let may_be =
+        |members: &Members| server.start.as_ref().is_none_or(|start| start.members.contains(members));
+    let sizes: Vec<_> = options.members.iter().copied().filter(may_be).collect();
+    if sizes.is_empty() { Err(ServerError::Members.into()) } else { Ok(sizes) }
+}
+
+fn evaluation<'a>(options: &Options, left_out: &[LeftOut]) -> Evaluation<'a> {
+    let mut evaluation = Evaluation::new(options.needs_faults, options.rare, false);
+    let reason =
+        |left_out: &LeftOut| format!("the server lacks {} ({})", left_out.lacks.name(), left_out.reason);
+    let reasons = left_out
+        .iter()
+        .flat_map(|left_out| left_out.properties.iter().map(move |message| (*message, reason(left_out))));
+    evaluation.leave_out(reasons.collect());
+    evaluation
 }
 
 /// A hunt at work.
 struct Hunt<'a> {
     options: &'a Options,
     stage: Stage<'a>,
-    kind: ClusterKind,
+    /// What clusters are brought up.
+    wanted: ClusterOptions,
     rng: StdRng,
+    /// Sizes of clusters to draw from.
+    members: Vec<Members>,
+    /// What the server has not.
+    lacks: Lacks,
+    /// Whether its members take etcd's flags.
+    is_etcd: bool,
+    /// What the hunt goes without therefore.
+    left_out: Vec<LeftOut>,
     /// The cluster of the last timeline, with the name of its etcd.
     cluster: Option<(String, Cluster)>,
     evaluation: Evaluation<'a>,
@@ -177,16 +242,20 @@ impl Hunt<'_> {
     }
 
     fn draw(&mut self) -> Profile {
-        let members = self.options.members.choose(&mut self.rng).expect("there is at least one");
-        Profile::draw(*members, &mut self.rng)
+        let members = self.members.choose(&mut self.rng).expect("there is at least one");
+        let mut profile = Profile::draw(*members, &mut self.rng).within(&self.lacks);
+        if !self.is_etcd {
+            profile.flags.clear();
+        }
+        profile
     }
 
     /// Runs one timeline, which ends early when something of interest is broken.
     async fn trial(&mut self, target: &Target, profile: &Profile) -> Result<Trial, LabError> {
         let (number, begun) = (self.trials.len() + 1, Instant::now());
         let folder = self.stage.run.timeline(number)?;
-        profile.write(&folder.path().join(PROFILE_FILE), &[format!("etcd {}", target.name)])?;
-        let which = format!("Timeline {number}, etcd {}: {profile}", target.name);
+        profile.write(&folder.path().join(PROFILE_FILE), &[target.words()])?;
+        let which = format!("Timeline {number}, {}: {profile}", target.words());
         let (sender, stop) = watch::channel(false);
         let findings = live::Findings::default();
         let judge = {
@@ -205,7 +274,7 @@ impl Hunt<'_> {
         let ran = self.timeline(target, profile, number, Guide { driver: DRIVER, stop }, which).await;
         judge.abort();
         let ran = ran?;
-        let mut alone = Evaluation::new(self.options.needs_faults, self.options.rare, false);
+        let mut alone = evaluation(self.options, &self.left_out);
         alone.add(ran.clone(), &folder)?;
         self.evaluation.add(ran, &folder)?;
         let live = live::known(&findings).clone();
@@ -215,7 +284,7 @@ impl Hunt<'_> {
         let found = known::explain(&findings, target.version, &profile.classes);
         let (etcd, ended, took) = (target.name.clone(), self.started.elapsed(), begun.elapsed());
         let trial = Trial { number, etcd, profile: profile.clone(), ended, took, found, undecided };
-        self.stage.lab.progress.note(&tell::line(&trial));
+        self.stage.lab.progress.note(&tell::line(&trial, &target.words()));
         self.trials.push(trial.clone());
         run::judge(&self.evaluation, self.stage.run)?;
         self.stage.keep_within(self.options.disk_limit, &self.evaluation)?;
@@ -231,12 +300,13 @@ impl Hunt<'_> {
         which: String,
     ) -> Result<Ran, LabError> {
         if self.cluster.as_ref().is_none_or(|(name, _)| *name != target.name) {
-            let wanted =
-                ClusterOptions { kind: Some(self.kind), etcd: Some(target.name.clone()), templates: None };
-            self.cluster = Some((target.name.clone(), self.stage.cluster(self.kind, &wanted).await?));
+            let etcd = target.version.map(|_| target.name.clone());
+            let wanted = ClusterOptions { etcd, ..self.wanted.clone() };
+            let kind = wanted.kind.expect("it was decided before");
+            self.cluster = Some((target.name.clone(), self.stage.cluster(kind, &wanted).await?));
         }
         let (_, cluster) = self.cluster.as_mut().expect("it was made if it was missing");
-        cluster.set_up(profile.setup());
+        cluster.set_up(profile.setup(&self.lacks));
         let (seed, folder) = (self.rng.r#gen(), self.stage.run.timeline(number)?);
         let Profile { duration, ending, faults, .. } = profile;
         let plan = Plan { number, seed, duration: *duration, ending: *ending, faults, guide: Some(&guide) };

@@ -26,6 +26,8 @@ pub struct Occasion<'a> {
     pub timelines: usize,
     /// How many faults were injected.
     pub faults: usize,
+    /// The messages of the properties that the server under test is not complete enough for, with the reason.
+    pub left_out: BTreeMap<&'a str, String>,
     /// The commands that never ran to their end, any of which might have reached what was not reached.
     pub untried: Vec<String>,
 }
@@ -99,6 +101,9 @@ fn verdict(message: &str, kind: Kind, seen: &Seen, occasion: &Occasion<'_>) -> P
     let (outcome, reason) = match kind {
         Kind::Always | Kind::AlwaysOrUnreachable | Kind::Unreachable if failed => {
             (Outcome::Broken, String::new())
+        }
+        _ if occasion.left_out.contains_key(message) => {
+            (Outcome::NotExercised, format!("left out: {}", occasion.left_out[message]))
         }
         _ if passed => (Outcome::Holds, String::new()),
         Kind::AlwaysOrUnreachable | Kind::Unreachable => (Outcome::Holds, "never reached".to_owned()),
@@ -191,6 +196,21 @@ mod tests {
         assert_eq!(judged(Always, true, &[], &["m"]).outcome, Outcome::NotExercised);
         assert_eq!(judged(Always, true, &[false], &["m"]).outcome, Outcome::Broken);
         assert_eq!(judged(Sometimes, true, &[], &["another"]).outcome, Outcome::Broken);
+    }
+
+    /// What holds only since there was nothing to judge is not said to hold.
+    #[test]
+    fn what_is_left_out_is_not_exercised_unless_it_is_violated() {
+        let judged = |condition: bool| {
+            let mut judge = Judge::default();
+            judge.add("p", assertion(AssertType::Always, true, true, condition));
+            let left_out = BTreeMap::from([("m", "the server lacks locks".to_owned())]);
+            judge.verdicts(&Occasion { left_out, ..Occasion::default() }).remove(0)
+        };
+        let passed = judged(true);
+        assert_eq!(passed.outcome, Outcome::NotExercised);
+        assert_eq!(passed.reason, "left out: the server lacks locks");
+        assert_eq!(judged(false).outcome, Outcome::Broken);
     }
 
     #[test]

@@ -142,7 +142,7 @@ pub struct Found {
 
 /// Says of broken properties as what they are known, by the bugs that this version has under such traffic.
 pub fn name(properties: &mut [Property], version: EtcdVersion, classes: &[Class]) {
-    let found = explain(&Finding::among(properties), version, classes);
+    let found = explain(&Finding::among(properties), Some(version), classes);
     for property in properties.iter_mut().filter(|property| property.outcome == Outcome::Broken) {
         let finding = Finding::of_property(property);
         let known = found.iter().find(|found| found.finding == finding && !found.known.is_empty());
@@ -158,11 +158,12 @@ pub fn words(known: &[u32]) -> String {
     names.join(" or ")
 }
 
-/// All findings of a timeline, with the issues that explain them.
-pub fn explain(findings: &[Finding], version: EtcdVersion, classes: &[Class]) -> Vec<Found> {
-    let bugs = |finding: &Finding| -> Vec<&Bug> {
-        BUGS.iter().filter(|bug| bug.explains(finding, version, classes)).collect()
-    };
+/// All findings of a timeline, with the issues that explain them. Of what is no etcd, none is known.
+pub fn explain(findings: &[Finding], version: Option<EtcdVersion>, classes: &[Class]) -> Vec<Found> {
+    let explains =
+        |bug: &Bug, finding: &Finding| version.is_some_and(|version| bug.explains(finding, version, classes));
+    let bugs =
+        |finding: &Finding| -> Vec<&Bug> { BUGS.iter().filter(|bug| explains(bug, finding)).collect() };
     let diverging = findings.iter().flat_map(bugs).filter(|bug| bug.diverges);
     let diverging: BTreeSet<u32> = diverging.map(|bug| bug.issue).collect();
     let found = |finding: Finding| {
@@ -185,7 +186,7 @@ mod tests {
     }
 
     fn explained(finding: &Finding, version: &str, classes: &[Class]) -> Vec<u32> {
-        let found = explain(std::slice::from_ref(finding), version.parse().unwrap(), classes);
+        let found = explain(std::slice::from_ref(finding), version.parse().ok(), classes);
         found.into_iter().flat_map(|found| found.known).collect()
     }
 
@@ -214,7 +215,7 @@ mod tests {
     #[test]
     fn consequences_are_explained_with_their_cause() {
         let findings = vec![finding("lock-one-holder", ""), finding("members-agree", "")];
-        let version = "3.5.30".parse().unwrap();
+        let version = "3.5.30".parse().ok();
         let known = |classes: &[Class]| -> Vec<usize> {
             let found = explain(&findings, version, classes);
             found.iter().map(|found| found.known.len()).collect()

@@ -22,7 +22,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::lab::{
     cluster::Ended,
     docker::last_lines,
-    etcd_binary::{EtcdBinary, EtcdVersion},
+    etcd_binary::EtcdVersion,
     fault::{
         action::{Ability, Action, ActionError, Topology},
         quiet,
@@ -31,6 +31,7 @@ use crate::lab::{
     processes::{
         self, ClusterOptions, Member, ProcessError,
         namespaces::{self, Network, NetworkError, namespace_file},
+        program::Program,
         tied_to_this_program,
     },
     setup::Setup,
@@ -86,7 +87,7 @@ pub struct Programs {
 
 /// The system's processes, up or not.
 pub struct LocalCluster {
-    etcd: EtcdBinary,
+    program: Program,
     programs: Programs,
     setup: Setup,
     running: Option<Running>,
@@ -102,13 +103,13 @@ struct Running {
 
 impl LocalCluster {
     /// A cluster that isn't up yet.
-    pub fn new(etcd: EtcdBinary, programs: Programs) -> Self {
-        Self { etcd, programs, setup: Setup::default(), running: None }
+    pub fn new(program: Program, programs: Programs) -> Self {
+        Self { program, programs, setup: Setup::default(), running: None }
     }
 
-    /// The version of its members.
-    pub fn etcd(&self) -> EtcdVersion {
-        self.etcd.version()
+    /// The version of its members, if they are etcds.
+    pub fn etcd(&self) -> Option<EtcdVersion> {
+        self.program.etcd()
     }
 
     /// What it is brought up with from now on.
@@ -151,7 +152,7 @@ impl LocalCluster {
         if let Ok(network) = &network {
             options.places = names.iter().filter_map(|member| network.place(member)).collect();
         }
-        let members = processes::Cluster::start(&self.etcd, &options)?;
+        let members = processes::Cluster::start_of(&self.program, &options)?;
         let endpoints = members.endpoints();
         let checker = self.start_checker(&endpoints, folder)?;
         let name = network.as_ref().ok().map(|network| network.name().to_owned());
@@ -296,11 +297,12 @@ pub fn kill_group(pid: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::etcd_binary::EtcdBinary;
 
     #[test]
     fn members_of_another_lab_are_known_but_not_struck() {
         let programs = Programs { health_checker: PathBuf::new(), templates: PathBuf::new() };
-        let mut cluster = LocalCluster::new(EtcdBinary::locate(None).unwrap(), programs);
+        let mut cluster = LocalCluster::new(Program::Etcd(EtcdBinary::locate(None).unwrap()), programs);
         assert_eq!((cluster.topology().members.len(), cluster.member_url("etcd1")), (0, None));
         cluster.attach("http://10.64.0.10:2379,http://10.64.0.11:2379,http://10.64.0.12:2379", None);
         assert_eq!(cluster.topology().members, ["etcd0", "etcd1", "etcd2"]);

@@ -12,6 +12,7 @@ use crate::{
         error::LabError,
         etcd_binary::EtcdBinary,
         local::{LocalCluster, Programs, make_template},
+        processes::program::{Command, Program},
         progress::Progress,
         project::Project,
         workspace::{ClusterKind, RunFolder, State, Workspace, WorkspaceError},
@@ -25,6 +26,8 @@ pub struct ClusterOptions {
     pub kind: Option<ClusterKind>,
     /// A version, or with processes the path of a binary.
     pub etcd: Option<String>,
+    /// With processes: the command of members that are no etcds.
+    pub server: Option<Command>,
     /// With processes: a folder of templates to use instead of the project's own.
     pub templates: Option<PathBuf>,
 }
@@ -34,7 +37,7 @@ pub fn kind(options: &ClusterOptions, project: &Project, progress: &Progress) ->
     if let Some(kind) = options.kind {
         return kind;
     }
-    if options.templates.is_some() {
+    if options.templates.is_some() || options.server.is_some() {
         return ClusterKind::Processes;
     }
     if !project.has_sources() {
@@ -93,6 +96,9 @@ async fn compose(
     if options.templates.is_some() {
         return Err(wrong("--templates", "the templates are those in the images"));
     }
+    if options.server.is_some() {
+        return Err(wrong("[start] of --capabilities", "containers have what is in their images"));
+    }
     let mut cluster = ComposeCluster::open(project.sources()?)?;
     cluster.check_names()?;
     let mut arguments = vec![];
@@ -120,13 +126,10 @@ async fn processes(
 ) -> Result<Cluster, LabError> {
     progress.stage("Building the test commands");
     let folder = progress.follow(log, project.programs(log)).await?;
-    progress.stage("Finding etcd (the first time it is fetched from a package)");
-    let etcd = match options.etcd.as_deref() {
-        Some(path) if path.contains('/') => EtcdBinary::at(path)?,
-        Some(version) => EtcdBinary::locate(Some(version.parse()?))?,
-        None => EtcdBinary::locate(None)?,
+    let program = match &options.server {
+        Some(command) => Program::Other(command.clone()),
+        None => Program::Etcd(etcd(options.etcd.as_deref(), progress)?),
     };
-    progress.note(&format!("etcd {} ({})", etcd.version(), etcd.path().display()));
     let own_templates = workspace.folder().join("templates");
     if options.templates.is_none() {
         let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
@@ -134,7 +137,18 @@ async fn processes(
     }
     let templates = options.templates.clone().unwrap_or(own_templates);
     let programs = Programs { health_checker: folder.join("health-checker"), templates };
-    Ok(Cluster::Processes(LocalCluster::new(etcd, programs)))
+    Ok(Cluster::Processes(LocalCluster::new(program, programs)))
+}
+
+fn etcd(wanted: Option<&str>, progress: &Progress) -> Result<EtcdBinary, LabError> {
+    progress.stage("Finding etcd (the first time it is fetched from a package)");
+    let etcd = match wanted {
+        Some(path) if path.contains('/') => EtcdBinary::at(path)?,
+        Some(version) => EtcdBinary::locate(Some(version.parse()?))?,
+        None => EtcdBinary::locate(None)?,
+    };
+    progress.note(&format!("etcd {} ({})", etcd.version(), etcd.path().display()));
+    Ok(etcd)
 }
 
 /// What is written down before a cluster is brought up.

@@ -9,6 +9,7 @@ mod life;
 mod member;
 pub mod namespaces;
 mod ports;
+pub mod program;
 mod recipe;
 mod spawn;
 
@@ -20,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::program::Program;
 use crate::lab::{etcd_binary::EtcdBinary, setup::member_name};
 
 pub use error::ProcessError;
@@ -81,11 +83,16 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a new cluster and returns when each member answers on its ports; it is not yet healthy then.
     pub fn start(binary: &EtcdBinary, options: &ClusterOptions) -> Result<Self, ProcessError> {
-        Self::start_on(binary, options, ports::free_ports)
+        Self::start_of(&Program::Etcd(binary.clone()), options)
+    }
+
+    /// The same of any program.
+    pub fn start_of(program: &Program, options: &ClusterOptions) -> Result<Self, ProcessError> {
+        Self::start_on(program, options, ports::free_ports)
     }
 
     fn start_on(
-        binary: &EtcdBinary,
+        program: &Program,
         options: &ClusterOptions,
         choose_ports: impl Fn(usize) -> io::Result<Vec<u16>>,
     ) -> Result<Self, ProcessError> {
@@ -93,8 +100,8 @@ impl Cluster {
         let mut attempt = 1;
         loop {
             let sockets = recipe::sockets(options, &choose_ports)?;
-            let recipes = recipe::recipes(binary, options, &sockets);
-            let members = recipes.into_iter().map(|recipe| Member::new(recipe, binary)).collect();
+            let recipes = recipe::recipes(program, options, &sockets);
+            let members = recipes.into_iter().map(Member::new).collect();
             let cluster = Self { members };
             match cluster.spawn_all() {
                 Err(ProcessError::PortTaken { .. }) if attempt < PORT_ATTEMPTS => attempt += 1,
@@ -172,12 +179,12 @@ mod tests {
     #[test]
     fn a_taken_port_is_replaced_by_another() {
         let folder = tempfile::tempdir().unwrap();
-        let binary = EtcdBinary::locate(None).unwrap();
+        let program = Program::Etcd(EtcdBinary::locate(None).unwrap());
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         for place in 0..3 {
             let options = ClusterOptions::new(1, folder.path().join(place.to_string()));
             let calls = AtomicUsize::new(0);
-            let cluster = Cluster::start_on(&binary, &options, |count| {
+            let cluster = Cluster::start_on(&program, &options, |count| {
                 let mut ports = ports::free_ports(count)?;
                 if calls.fetch_add(1, Ordering::Relaxed) == 0 {
                     ports[place] = taken.local_addr()?.port();
@@ -193,11 +200,11 @@ mod tests {
     #[test]
     fn ports_that_stay_taken_are_an_error_that_names_the_member() {
         let folder = tempfile::tempdir().unwrap();
-        let binary = EtcdBinary::locate(None).unwrap();
+        let program = Program::Etcd(EtcdBinary::locate(None).unwrap());
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         let started =
-            Cluster::start_on(&binary, &ClusterOptions::new(1, folder.path()), |_| Ok(vec![port; 3]));
+            Cluster::start_on(&program, &ClusterOptions::new(1, folder.path()), |_| Ok(vec![port; 3]));
         let Err(error) = started else { panic!("a member started on a taken port") };
         assert!(matches!(&error, ProcessError::PortTaken { member, .. } if member == "etcd0"), "{error}");
     }

@@ -126,7 +126,9 @@ impl Job<'_> {
         evaluation: &mut Evaluation<'_>,
     ) -> Result<(), LabError> {
         let mut cluster = self.stage.cluster(kind, &self.options.cluster).await?;
-        evaluation.set_etcd(cluster.etcd());
+        if let Some(etcd) = cluster.etcd() {
+            evaluation.set_etcd(etcd);
+        }
         let mut seeds = StdRng::seed_from_u64(seed);
         let faults = self.options.faults.clone().unwrap_or_else(Profile::light);
         for number in 1..=self.options.timelines {

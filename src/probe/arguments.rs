@@ -22,8 +22,8 @@ use self::{
         RangeArguments, StatusArguments, TxnArguments,
     },
     services::{
-        AlarmArguments, DefragmentArguments, LeaseCommand, MembersArguments, MoveLeaderArguments,
-        SnapshotArguments,
+        AlarmArguments, CapabilitiesArguments, DefragmentArguments, LeaseCommand, MembersArguments,
+        MoveLeaderArguments, SnapshotArguments,
     },
     tools::{CompletionsArguments, DecodeArguments, EncodeArguments},
     watch::WatchArguments,
@@ -218,6 +218,8 @@ pub enum Command {
     Snapshot(SnapshotArguments),
     /// Hand the leadership on, and see the new leader lead
     MoveLeader(MoveLeaderArguments),
+    /// Which parts of etcd's protocol a server has, each tried: a file for `etcd-lab hunt --capabilities`
+    Capabilities(CapabilitiesArguments),
     /// Put load on members, and measure how they take it
     Bench(BenchArguments),
     /// Bytes of any message, of a stream or of a captured connection, to text

@@ -3,6 +3,7 @@
 
 mod answers;
 mod bench;
+mod capabilities;
 mod diff;
 mod history;
 mod keep_alive;
@@ -100,6 +101,7 @@ impl Probe<'_> {
             }
             Command::Compact(arguments) => self.call(&arguments.asked, requests::compact(arguments)).await,
             Command::Lease(command) => self.lease(command).await,
+            Command::Capabilities(arguments) => self.capabilities(arguments).await,
             Command::Bench(arguments) => self.bench(arguments).await,
             Command::Decode(arguments) => self.decode(arguments),
             Command::Encode(arguments) => self.encode(arguments),

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{SettingsError, parse_duration};
+use crate::capability::{Capability, Lacks};
 
 /// A sort of traffic: what one of the workloads does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,6 +48,30 @@ impl Sort {
             Self::Watches => "watches",
             Self::Maintenance => "maintenance",
         }
+    }
+
+    /// What keeps it from a server that lacks this, if something does.
+    pub fn lacking(self, lacks: &Lacks) -> Option<Capability> {
+        let all: &[Capability] = match self {
+            Self::Deletes => &[Capability::Deletes],
+            Self::Kubernetes => &[Capability::Transactions],
+            Self::Leases | Self::Locks => &[Capability::Leases],
+            Self::Watches => &[Capability::Watches],
+            Self::OwnKeys | Self::Transactions | Self::Maintenance => &[],
+        };
+        let any: &[Capability] = match self {
+            Self::Locks => &[Capability::Locks, Capability::Elections],
+            Self::Maintenance => &[
+                Capability::Compaction,
+                Capability::Defragmentation,
+                Capability::Snapshots,
+                Capability::LeaderMoves,
+                Capability::Hashes,
+            ],
+            _ => &[],
+        };
+        let lacks_any = any.iter().all(|capability| !lacks.has(*capability));
+        lacks.first_of(all).or_else(|| any.first().copied().filter(|_| lacks_any))
     }
 }
 

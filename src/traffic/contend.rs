@@ -18,6 +18,7 @@ use super::{
     transactions::Maker,
 };
 use crate::{
+    capability::{Capability, Lacks},
     history::HistoryError,
     operation::{
         Answer, Compare, DeleteRange, KeyRange, Operator, Outcome, Put, Range, Request, Target, Txn,
@@ -108,12 +109,30 @@ impl Plan {
                 .to_vec(),
         }
     }
+
+    /// Without the actions that the server has not what is needed for.
+    fn within(mut self, lacks: &Lacks) -> Self {
+        self.mix.retain(|(_, action)| match action {
+            Action::Put | Action::Read => true,
+            Action::Delete => lacks.has(Capability::Deletes),
+            Action::Transact | Action::CompareAndSet | Action::UnderLock => {
+                lacks.has(Capability::Transactions)
+            }
+        });
+        if self.mix.iter().all(|(weight, _)| *weight == 0) {
+            self.mix = vec![(1, Action::Put), (1, Action::Read)];
+        }
+        if !lacks.has(Capability::KeptValues) {
+            self.style.keep = 0.0;
+        }
+        self
+    }
 }
 
 /// Runs the plan to its end, or to the end of the time allowed.
 pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, HistoryError> {
     let until = Instant::now() + plan.budget;
-    let plan = Arc::new(plan.clone());
+    let plan = Arc::new(plan.clone().within(session.lacks()));
     let mut workers = JoinSet::new();
     for number in 0..plan.workers {
         let share = plan.actions / plan.workers + u64::from(number < plan.actions % plan.workers);
@@ -230,6 +249,7 @@ impl Contender {
     }
 
     async fn ask(&mut self, request: Request) -> Result<Option<Outcome>, HistoryError> {
+        let Some(request) = self.paced.worker.session().lacks().fit(request) else { return Ok(None) };
         let outcome = self.paced.perform_anywhere(&request).await?;
         if let Some(Outcome::Ok(response)) = &outcome {
             self.known.learn(&request, response);

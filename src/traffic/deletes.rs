@@ -10,6 +10,7 @@ use std::{
 
 use super::{paced::Paced, session::Session};
 use crate::{
+    capability::Capability,
     history::HistoryError,
     model::key_log::{Effect, KeyLog},
     operation::{Answer, DeleteRange, KeyRange, KeyValue, Put, Range, Request},
@@ -88,7 +89,8 @@ impl Tree {
     }
 
     async fn delete(&mut self, keys: KeyRange) -> Result<(), HistoryError> {
-        let prev_kv = random::chance(0.7);
+        let can_give_back = self.paced.worker.session().can(Capability::PreviousPairs);
+        let prev_kv = can_give_back && random::chance(0.7);
         let request = Request::DeleteRange(DeleteRange { keys: keys.clone(), prev_kv });
         let member = self.paced.worker.session().any_member();
         let Some(outcome) = self.paced.perform(member, &request).await? else { return Ok(()) };

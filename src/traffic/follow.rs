@@ -9,6 +9,7 @@ use super::{
     watches::place::Place,
 };
 use crate::{
+    capability::Capability,
     history::HistoryError,
     operation::{
         KeyRange,
@@ -25,13 +26,18 @@ const LOG_WITHIN: Duration = Duration::from_secs(2);
 const PROGRESS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Has a member tell all changes up to a revision, from the oldest on that it still has. Who judges the history
-/// learns from them what writes of unknown outcome did. Gives the revision from which on there was no time.
+/// learns from them what writes of unknown outcome did. Gives the revision from which on there was no time. A server
+/// without such watches has nothing to tell.
 pub async fn read_log(
     worker: &Worker,
     member: usize,
     upto: Revision,
     within: Duration,
 ) -> Result<Option<Revision>, HistoryError> {
+    let needed = [Capability::Watches, Capability::WatchStarts];
+    if worker.session().lacks().first_of(&needed).is_some() {
+        return Ok(None);
+    }
     let create = CreateWatch {
         keys: KeyRange::everything(),
         start: Some(Revision(1)),
@@ -40,7 +46,7 @@ pub async fn read_log(
     };
     let mut follower = Follower::new(member, create);
     let complete = follower.follow_to(worker, upto, Instant::now() + within).await?;
-    if complete {
+    if complete && worker.session().can(Capability::WatchProgress) {
         follower.ask_for_progress()?;
         follower.next(worker, PROGRESS_WITHIN).await?;
     }

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::{paced::Paced, session::Session};
 use crate::{
+    capability::{Capability, Lacks},
     history::HistoryError,
     model::key_log::{Effect, KeyLog},
     operation::{Answer, DeleteRange, KeyRange, Outcome, Put, Range, Request},
@@ -116,12 +117,23 @@ impl Plan {
             pause: never,
         }
     }
+
+    /// Without what the server lacks.
+    fn within(mut self, lacks: &Lacks) -> Self {
+        if !lacks.has(Capability::Deletes) {
+            self.delete = 0.0;
+        }
+        if !lacks.has(Capability::StaleReads) {
+            self.serializable = 0.0;
+        }
+        self
+    }
 }
 
 /// Runs the plan to its end, or to the end of the time allowed.
 pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, HistoryError> {
     let until = Instant::now() + plan.budget;
-    let plan = Arc::new(plan.clone());
+    let plan = Arc::new(plan.clone().within(session.lacks()));
     let mut workers = JoinSet::new();
     for number in 0..plan.workers {
         let share = plan.writes / plan.workers + u64::from(number < plan.writes % plan.workers);

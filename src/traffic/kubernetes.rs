@@ -25,6 +25,7 @@ use super::{
     session::Session,
 };
 use crate::{
+    capability::{Capability, Lacks},
     history::HistoryError,
     operation::{
         Answer, Compact, Compare, DeleteRange, KeyRange, KeyValue, Operator, Outcome, Put, Range,
@@ -122,12 +123,27 @@ impl Plan {
             ],
         }
     }
+
+    /// Without what the server has not what is needed for: a cache needs a list at a revision and a watch from there on.
+    fn within(mut self, lacks: &Lacks) -> Self {
+        let needed = [Capability::PastReads, Capability::Watches, Capability::WatchStarts];
+        if lacks.first_of(&needed).is_some() {
+            self.reflectors = 0;
+        }
+        self.mix.retain(|(_, action)| match action {
+            Action::Delete => lacks.has(Capability::Deletes),
+            Action::List => lacks.has(Capability::PastReads) || !lacks.has(Capability::Limits),
+            Action::Compact => lacks.has(Capability::Compaction),
+            Action::Create | Action::Get | Action::Update => true,
+        });
+        self
+    }
 }
 
 /// Runs the plan to its end, or to the end of the time allowed.
 pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, HistoryError> {
     let until = Instant::now() + plan.budget;
-    let plan = Arc::new(plan.clone());
+    let plan = Arc::new(plan.clone().within(session.lacks()));
     let (mut servers, mut reflectors) = (JoinSet::new(), JoinSet::new());
     let done = Arc::new(AtomicBool::new(false));
     for _ in 0..plan.reflectors {

@@ -16,6 +16,7 @@ use super::{
     session::Session,
 };
 use crate::{
+    capability::{Capability, Lacks},
     history::HistoryError,
     operation::{
         Answer, KeyRange, Put, Range, Request, Txn,
@@ -140,6 +141,23 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Without the actions that the server has not what is needed for.
+    fn within(mut self, lacks: &Lacks) -> Self {
+        self.actions.retain(|(_, action)| {
+            lacks.has(match action {
+                Action::AttachSeveral => Capability::Transactions,
+                Action::KeepLease => Capability::KeptValues,
+                Action::KeepAlive => Capability::LeaseKeepAlive,
+                Action::TimeToLive => Capability::LeaseTimeToLive,
+                Action::List => Capability::LeaseList,
+                _ => Capability::Leases,
+            })
+        });
+        self
+    }
+}
+
 /// A lease that workers of a run use.
 #[derive(Clone, Copy, Debug)]
 struct Lease {
@@ -156,7 +174,7 @@ type Leases = Arc<Mutex<Vec<Lease>>>;
 /// Runs the plan to its end.
 pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, HistoryError> {
     let until = Instant::now() + plan.budget;
-    let (plan, leases) = (Arc::new(plan.clone()), Leases::default());
+    let (plan, leases) = (Arc::new(plan.clone().within(session.lacks())), Leases::default());
     let mut workers = JoinSet::new();
     for _ in 0..plan.workers {
         let worker = Worker {

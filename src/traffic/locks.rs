@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::{paced::Paced, session::Session};
 use crate::{
+    capability::{Capability, Lacks},
     history::HistoryError,
     operation::{
         Answer, Compare, KeyRange, Operator, Outcome, Put, Range, Request, Target, Txn,
@@ -105,11 +106,23 @@ impl Plan {
             pause: 0.1,
         }
     }
+
+    /// Without the workers that the server has not what is needed for.
+    fn within(mut self, lacks: &Lacks) -> Self {
+        if !lacks.has(Capability::Locks) {
+            self.lockers = 0;
+        }
+        if !lacks.has(Capability::Elections) {
+            (self.candidates, self.observers) = (0, 0);
+        }
+        self
+    }
 }
 
 /// Runs the plan to its end.
 pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, HistoryError> {
     let until = Instant::now() + plan.budget;
+    let plan = plan.clone().within(session.lacks());
     let mut workers = JoinSet::new();
     let worker = || -> Result<Worker, HistoryError> {
         let paced = Paced::new(session.worker(plan.deadline)?, until, plan.pause);

@@ -11,6 +11,7 @@ use super::{
     contend::Summary, follow::is_log_kept, known::Known, paced::Paced, requests::Style, session::Session,
 };
 use crate::{
+    capability::{Capability, Lacks},
     history::HistoryError,
     operation::{
         Answer, Compact, DeleteRange, KeyRange, Outcome, Put, Range, Request, Response,
@@ -41,6 +42,21 @@ enum Step {
     Snapshot,
     MoveLeader,
     CompareHashes,
+}
+
+impl Step {
+    /// What the server must have for it.
+    fn needed(self) -> Capability {
+        match self {
+            Self::CompactHead | Self::CompactNear | Self::CompactDelete | Self::CompactAnywhere => {
+                Capability::Compaction
+            }
+            Self::Defragment => Capability::Defragmentation,
+            Self::Snapshot => Capability::Snapshots,
+            Self::MoveLeader => Capability::LeaderMoves,
+            Self::CompareHashes => Capability::Hashes,
+        }
+    }
 }
 
 const STEPS: [Step; 8] = [
@@ -79,6 +95,15 @@ impl Plan {
         Self { steps: STEPS.to_vec(), budget: Duration::from_secs(15), style: Style::little_of_all() }
     }
 
+    /// Without the steps that the server has not what is needed for.
+    fn within(mut self, lacks: &Lacks) -> Self {
+        self.steps.retain(|step| lacks.has(step.needed()));
+        if !lacks.has(Capability::KeptValues) {
+            self.style.keep = 0.0;
+        }
+        self
+    }
+
     /// How many steps there are.
     pub fn steps(&self) -> usize {
         self.steps.len()
@@ -88,6 +113,7 @@ impl Plan {
 /// Takes all steps of a plan, or as many as the time allows.
 pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, HistoryError> {
     let until = Instant::now() + plan.budget;
+    let plan = plan.clone().within(session.lacks());
     let paced = Paced::new(session.worker(DEADLINE)?, until, 0.0);
     let mut operator = Operator { paced, known: Known::default(), style: plan.style.clone() };
     for step in &plan.steps {
@@ -250,6 +276,9 @@ impl Operator {
     }
 
     async fn ask(&mut self, request: &Request) -> Result<Option<Response>, HistoryError> {
+        let Some(request) = &self.paced.worker.session().lacks().fit(request.clone()) else {
+            return Ok(None);
+        };
         let outcome = self.paced.perform_anywhere(request).await?;
         let response = outcome.and_then(|outcome| outcome.response().cloned());
         if let Some(response) = &response {

@@ -11,10 +11,11 @@ use std::{
 };
 
 use crate::{
+    capability::{Capability, Lacks},
     client::{Client, tls::TlsError},
     exit::ExitStatus,
     history::{HistoryError, counters::Counters},
-    operation::{Outcome, Request, stream::Sent},
+    operation::{Failure, Outcome, Request, stream::Sent},
     properties::{self, SilentSdk},
     random,
     recorder::{
@@ -58,6 +59,7 @@ impl SessionError {
 pub struct Session {
     clients: Vec<Client>,
     classes: Vec<Class>,
+    lacks: Lacks,
     recorder: Arc<Recorder>,
     counters: Counters,
     tracker: Mutex<RevisionTracker>,
@@ -79,6 +81,7 @@ impl Session {
         Ok(Arc::new(Self {
             clients,
             classes: settings::classes()?,
+            lacks: settings::lacks()?,
             recorder,
             counters,
             tracker: Mutex::default(),
@@ -95,6 +98,16 @@ impl Session {
     /// Whether a class of traffic is switched on.
     pub fn has(&self, class: Class) -> bool {
         self.classes.contains(&class)
+    }
+
+    /// What the server lacks of etcd's protocol.
+    pub fn lacks(&self) -> &Lacks {
+        &self.lacks
+    }
+
+    /// Whether the server has this.
+    pub fn can(&self, capability: Capability) -> bool {
+        self.lacks.has(capability)
     }
 
     /// What a command is to do: a little of all where that was asked for, else what is drawn.
@@ -167,9 +180,23 @@ impl Worker {
         format!("{}/{}/", self.process, self.written)
     }
 
+    /// Asks a member, as far as the server has what that needs; what it has nothing of is not asked.
+    pub async fn perform(&mut self, member: usize, request: &Request) -> Result<Outcome, HistoryError> {
+        if self.session.lacks.is_nothing() {
+            return self.perform_as_it_is(member, request).await;
+        }
+        match self.session.lacks.fit(request.clone()) {
+            Some(request) => self.perform_as_it_is(member, &request).await,
+            None => Ok(Outcome::DidNotHappen(Failure {
+                code: "unimplemented".to_owned(),
+                message: "not asked, since the server is said to lack it".to_owned(),
+            })),
+        }
+    }
+
     /// Asks a member, records, judges. After an outcome that nobody knows, the worker goes on under a fresh process
     /// id, since the old request may still take effect.
-    pub async fn perform(&mut self, member: usize, request: &Request) -> Result<Outcome, HistoryError> {
+    async fn perform_as_it_is(&mut self, member: usize, request: &Request) -> Result<Outcome, HistoryError> {
         let session = &self.session;
         let floor = session.tracker().on_call(member, request, session.counters.revision_floor()?);
         let client = &self.clients[member];
@@ -209,17 +236,23 @@ impl Worker {
         &self.clients[member]
     }
 
-    /// Opens a stream through one of the members' clients; see [`Recorder::open_stream`].
+    /// Opens a stream through one of the members' clients; see [`Recorder::open_stream`]. Of a watch, what the server
+    /// lacks is not asked for; whoever wants a stream of what it has not at all asks [`Session::can`] before.
     pub fn open_stream(&self, client: &Client, first: &Sent) -> Result<Stream, HistoryError> {
+        let fitted = self.session.lacks.fit_message(first);
+        let first = fitted.as_deref().unwrap_or(first);
         let recorded = self.session.recorder.open_stream(self.process, client, first)?;
         Ok(Stream { session: Arc::clone(&self.session), recorded })
     }
 }
 
 impl Stream {
-    /// Sends a message; see [`RecordedStream::send`].
+    /// Sends a message, as far as the server has what it needs; see [`RecordedStream::send`].
     pub fn send(&mut self, message: &Sent) -> Result<(), HistoryError> {
-        self.recorded.send(message)
+        match self.session.lacks.fit_message(message) {
+            Some(message) => self.recorded.send(&message),
+            None => Ok(()),
+        }
     }
 
     /// Waits for the next message; see [`RecordedStream::next`]. No linearizable answer may be older from then on.

@@ -19,7 +19,13 @@ use super::{
     keys::Part,
     session::{Session, Worker},
 };
-use crate::{history::HistoryError, operation::stream::CreateWatch, random, types::Revision};
+use crate::{
+    capability::{Capability, Lacks},
+    history::HistoryError,
+    operation::stream::CreateWatch,
+    random,
+    types::Revision,
+};
 
 /// More watches than these on a stream are on single keys, since each event is sent to each watch that covers it.
 const MANY: u64 = 20;
@@ -182,6 +188,23 @@ impl Plan {
             Self { streams, progress_notify: 0.02, slow: 0.0, leave: 0.0, large: 0.0, ..heavy.clone() };
         [heavy, crowded]
     }
+
+    /// Without what the server lacks.
+    fn within(mut self, lacks: &Lacks) -> Self {
+        if !lacks.has(Capability::WatchStarts) {
+            self.starts = vec![Start::Now];
+        }
+        for (share, needed) in [
+            (&mut self.delete, Capability::Deletes),
+            (&mut self.transaction, Capability::Transactions),
+            (&mut self.compact, Capability::Compaction),
+        ] {
+            if !lacks.has(needed) {
+                *share = 0.0;
+            }
+        }
+        self
+    }
 }
 
 /// What the streams and writers of a run share.
@@ -194,6 +217,7 @@ struct Shared {
 
 /// Runs the plan to the end of the time allowed.
 pub async fn run(session: &Arc<Session>, plan: Plan) -> Result<Summary, HistoryError> {
+    let plan = plan.within(session.lacks());
     let (streams, writers, deadline) = (plan.streams.clone(), plan.writers, plan.deadline);
     let until = Instant::now() + plan.budget;
     let shared = Arc::new(Shared { plan, until, compacted: AtomicI64::new(0) });

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use etcd_antithesis::lab::{
     etcd_binary::EtcdBinary,
     local::{LocalCluster, Programs},
+    processes::program::Program,
     workspace::{TimelineFolder, Workspace},
 };
 use tempfile::TempDir;
@@ -17,7 +18,7 @@ pub fn cluster_in(place: TempDir) -> (LocalCluster, TimelineFolder, TempDir) {
         health_checker: PathBuf::from(env!("CARGO_BIN_EXE_health-checker")),
         templates: place.path().join("v1"),
     };
-    let mut cluster = LocalCluster::new(EtcdBinary::locate(None).unwrap(), programs);
+    let mut cluster = LocalCluster::new(Program::Etcd(EtcdBinary::locate(None).unwrap()), programs);
     cluster.up(&folder).unwrap();
     (cluster, folder, place)
 }

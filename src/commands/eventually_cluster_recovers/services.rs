@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Instant};
 
 use super::{Asker, BETWEEN_TRIES, DEADLINE};
 use crate::{
+    capability::Capability,
     history::HistoryError,
     operation::{
         Answer, KeyRange, Outcome, Put, Range, Request,
@@ -27,12 +28,15 @@ pub(super) struct Listener {
 }
 
 impl Asker {
-    /// A watch of these keys on each member, from now on; each has begun, unless it can't in time.
+    /// A watch of these keys on each member, if there are watches, from now on; each has begun, unless it can't in time.
     pub async fn listeners(&mut self, keys: KeyRange) -> Result<Vec<Listener>, HistoryError> {
         let read = Request::Range(Range { keys: keys.clone(), count_only: true, ..Range::default() });
         let head = self.ask(0, &read).await?.response().map(|response| response.header.revision);
         let start = head.map(|head| Revision(head.0 + 1));
         let mut listeners = vec![];
+        if !self.worker.session().can(Capability::Watches) {
+            return Ok(listeners);
+        }
         for member in 0..self.members() {
             let create = CreateWatch { keys: keys.clone(), start, ..CreateWatch::default() };
             let (follower, told) = (Follower::new(member, create), BTreeSet::new());
@@ -109,6 +113,9 @@ impl Asker {
         let put = Request::Put(Put { key: key.clone(), value, lease, ..Put::default() });
         if let Outcome::DidNotHappen(failure) | Outcome::Unknown(failure) = self.ask(member, &put).await? {
             return Ok(Err(format!("attaches no key to lease {lease}: {}", failure.message)));
+        }
+        if !self.worker.session().can(Capability::LeaseKeepAlive) {
+            return self.revoke(member, elsewhere, lease, &key).await;
         }
         let keep_alive = Request::Lease(LeaseRequest::KeepAlive { lease });
         let kept = self.ask(elsewhere, &keep_alive).await?;

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::action::Ability;
+use crate::capability::Capability;
 pub use facts::Facts;
 
 /// A kind of fault.
@@ -142,6 +143,24 @@ impl Kind {
                 | Self::FallBehind
                 | Self::DelayPeers
         )
+    }
+
+    /// What members must have of etcd's protocol for it.
+    pub fn needed(self) -> &'static [Capability] {
+        use Capability::{
+            Compaction, Defragmentation, Deletes, Leader, LeaderMoves, MemberChanges, MemberList, Snapshots,
+            Transactions, WatchStarts, Watches,
+        };
+        match self {
+            Self::Defragment | Self::KillInDefragmentation => &[Defragmentation],
+            Self::Compact => &[Compaction, Watches, WatchStarts],
+            Self::KillAtCompaction => &[Compaction, Watches, WatchStarts, Deletes, Transactions, Leader],
+            Self::Snapshot => &[Snapshots],
+            Self::MoveLeader => &[LeaderMoves, Leader],
+            Self::ReplaceMember => &[MemberChanges, MemberList],
+            Self::FallBehind => &[Transactions, Leader],
+            _ => &[],
+        }
     }
 
     /// Whether it is made of rules for packets.

@@ -7,9 +7,10 @@ use rand::{Rng, rngs::StdRng, seq::SliceRandom};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
+    capability::{Capability, Lacks},
     lab::{composer::Ending, fault::profile::Profile as Faults, setup::Setup},
     settings::{
-        CLASSES_VARIABLE, Class, TRAFFIC_VARIABLE,
+        CLASSES_VARIABLE, Class, LACKS_VARIABLE, TRAFFIC_VARIABLE,
         mix::{Mix, Sort},
     },
 };
@@ -84,7 +85,7 @@ pub struct Profile {
 }
 
 /// 1, 3 or 5 members.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "usize", into = "usize")]
 pub struct Members(usize);
 
@@ -170,13 +171,28 @@ impl Profile {
         fs::write(path, text).map_err(failed)
     }
 
-    /// What its cluster is brought up with.
-    pub fn setup(&self) -> Setup {
+    /// The part of it that a server has all for which lacks this.
+    #[must_use]
+    pub fn within(mut self, lacks: &Lacks) -> Self {
+        self.traffic.retain(|sort, _| sort.lacking(lacks).is_none());
+        self.faults.weights.retain(|kind, _| lacks.first_of(kind.needed()).is_none());
+        let needed = [Capability::PastReads, Capability::Transactions, Capability::TransactionReads];
+        if lacks.first_of(&needed).is_some() {
+            self.classes.retain(|class| *class != Class::PastInWrites);
+        }
+        self
+    }
+
+    /// What its cluster is brought up with, of a server that lacks this.
+    pub fn setup(&self, lacks: &Lacks) -> Setup {
         let mix = Mix { budget: self.duration, lanes: self.lanes, weights: self.traffic.clone() };
         let mut environment = BTreeMap::from([(TRAFFIC_VARIABLE, mix.to_string())]);
         if !self.classes.is_empty() {
             let names: Vec<_> = self.classes.iter().map(|class| class.name()).collect();
             environment.insert(CLASSES_VARIABLE, names.join(","));
+        }
+        if !lacks.is_nothing() {
+            environment.insert(LACKS_VARIABLE, lacks.names());
         }
         Setup { members: self.members.0, flags: self.flags.clone(), environment }
     }
@@ -249,6 +265,19 @@ mod tests {
         assert_eq!(among(&|p| always.iter().all(|sort| p.traffic.contains_key(sort))), 200);
         assert!((60..140).contains(&among(&|p| !p.classes.is_empty())));
         assert!((2..50).contains(&among(&|p| p.faults.is_none())));
+    }
+
+    /// Of whatever is drawn something is left that any server has.
+    #[test]
+    fn what_a_server_lacks_is_not_drawn() {
+        let lacks: Lacks = Capability::ALL.iter().copied().collect();
+        for profile in (0..50).map(|seed| drawn(seed).within(&lacks)) {
+            assert!(profile.traffic.keys().all(|sort| [Sort::OwnKeys, Sort::Transactions].contains(sort)));
+            assert!(!profile.traffic.is_empty() && profile.classes.is_empty());
+            assert!(profile.faults.weights.keys().all(|kind| kind.needed().is_empty()));
+            assert_eq!(profile.setup(&lacks).environment[LACKS_VARIABLE], lacks.names());
+        }
+        assert_eq!(drawn(1).within(&Lacks::default()), drawn(1));
     }
 
     #[test]

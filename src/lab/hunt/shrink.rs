@@ -65,7 +65,9 @@ impl Hunt<'_> {
         let tries = tries(&first);
         let (mut profile, mut is_cut_off) = (found, false);
         'smaller: loop {
-            for candidate in smaller(&profile) {
+            let mut candidates = smaller(&profile);
+            candidates.retain(|candidate| self.can_be(candidate));
+            for candidate in candidates {
                 if Instant::now() >= deadline {
                     is_cut_off = true;
                     break 'smaller;
@@ -81,6 +83,11 @@ impl Hunt<'_> {
         let (etcd, property) = (target.name.clone(), property.to_owned());
         self.shrunk = Some(Shrunk { etcd, property, profile, rate, is_cut_off });
         Ok(())
+    }
+
+    /// Whether the server can be had with so few members.
+    fn can_be(&self, candidate: &Profile) -> bool {
+        self.is_etcd || self.members.contains(&candidate.members)
     }
 
     async fn rate(

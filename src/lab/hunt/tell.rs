@@ -14,15 +14,15 @@ use crate::{
     },
     report::{
         property::{Kind, Outcome, Property},
-        text::plain_table,
+        text::{self, plain_table},
     },
 };
 
 /// The smaller profile, in the run's folder.
 const SHRUNK_FILE: &str = "shrunk.toml";
 
-/// A timeline in a line.
-pub(super) fn line(trial: &Trial) -> String {
+/// A timeline in a line, of this server.
+pub(super) fn line(trial: &Trial, server: &str) -> String {
     let found: Vec<String> = trial.found.iter().map(found).collect();
     let mut verdicts = match &found[..] {
         [] if trial.undecided.is_empty() => "all holds".to_owned(),
@@ -32,8 +32,8 @@ pub(super) fn line(trial: &Trial) -> String {
     if !trial.undecided.is_empty() {
         verdicts = format!("{verdicts}; undecided: {}", trial.undecided.join(", "));
     }
-    let Trial { number, etcd, profile, took, .. } = trial;
-    format!("timeline {number}, etcd {etcd} ({profile}), {:.0} s: {verdicts}", took.as_secs_f64())
+    let Trial { number, profile, took, .. } = trial;
+    format!("timeline {number}, {server} ({profile}), {:.0} s: {verdicts}", took.as_secs_f64())
 }
 
 fn found(found: &Found) -> String {
@@ -57,11 +57,18 @@ impl Hunt<'_> {
     pub(super) fn tell(&self) -> Result<(), LabError> {
         let folder = self.stage.run.path();
         let properties = self.evaluation.properties();
-        let record = json!({"timelines": self.trials, "never_reached": never_reached(&properties)});
+        let never = self.never_reached(&properties);
+        let record = json!({
+            "timelines": self.trials,
+            "never_reached": never,
+            "left_out": self.left_out,
+        });
         let text = serde_json::to_vec_pretty(&record).map_err(|error| LabError::Save(error.into()))?;
         fs::write(folder.join(RECORD_FILE), text).map_err(LabError::Save)?;
         self.show_found();
-        let never = never_reached(&properties);
+        for left_out in &self.left_out {
+            println!("{}", text::folded(&left_out.to_string(), run::width()));
+        }
         if !never.is_empty() {
             println!("never reached: {}", never.join("; "));
         }
@@ -121,15 +128,21 @@ impl Hunt<'_> {
         );
         profile.write(&path, &lines)?;
         println!("\n{profile}\n{}", lines.join("\n"));
-        println!("again: etcd-lab hunt --etcd {etcd} --profile {}", path.display());
+        let etcd = if self.is_etcd { format!(" --etcd {etcd}") } else { String::new() };
+        let capabilities = self.options.capabilities.as_ref();
+        let capabilities = capabilities.map(|path| format!(" --capabilities {}", path.display()));
+        let again = format!("etcd-lab hunt{etcd}{}", capabilities.unwrap_or_default());
+        println!("again: {again} --profile {}", path.display());
         Ok(())
     }
-}
 
-/// The states that no timeline came to.
-fn never_reached(properties: &[Property]) -> Vec<&str> {
-    let never = |property: &&Property| {
-        matches!(property.kind, Kind::Sometimes | Kind::Reachable) && property.outcome != Outcome::Holds
-    };
-    properties.iter().filter(never).map(|property| property.message.as_str()).collect()
+    /// The states that no timeline came to, but for those that are left out.
+    fn never_reached<'p>(&self, properties: &'p [Property]) -> Vec<&'p str> {
+        let is_state = |property: &&Property| matches!(property.kind, Kind::Sometimes | Kind::Reachable);
+        let is_left_out = |property: &Property| {
+            self.left_out.iter().any(|left_out| left_out.properties.contains(&property.message.as_str()))
+        };
+        let never = properties.iter().filter(is_state).filter(|property| property.outcome != Outcome::Holds);
+        never.filter(|property| !is_left_out(property)).map(|property| property.message.as_str()).collect()
+    }
 }

@@ -1,5 +1,5 @@
-//! One etcd process: started with its flags, ended, killed, paused and resumed by process id, and asked over
-//! plain HTTP whether it is healthy. Its data folder and log outlive the process; the process does not
+//! One member's process: started with its flags, ended, killed, paused and resumed by process id, and asked over
+//! plain HTTP whether it is healthy, if it is an etcd. Its data folder and log outlive the process; the process does not
 //! outlive this value.
 
 use std::{
@@ -24,19 +24,13 @@ use super::{
     recipe::Recipe,
     spawn,
 };
-use crate::lab::{
-    etcd_binary::{EtcdBinary, etcd_variables},
-    fault::action::STOP_LIMIT,
-    log_tail::log_tail,
-};
+use crate::lab::{etcd_binary::etcd_variables, fault::action::STOP_LIMIT, log_tail::log_tail};
 
 /// How long a member may take to listen on its ports.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long one question about health may take.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// Lets a member without data join the cluster that is there; without meaning for one that has data.
-const JOIN: &str = "--initial-cluster-state=existing";
 
 /// What a member's process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +68,6 @@ pub struct Place {
 /// for a kill, which waits for nobody.
 pub struct Member {
     recipe: Recipe,
-    binary: PathBuf,
     /// Whether it has been started without data, to join the others.
     joins: AtomicBool,
     /// Held while something is done to the member, however long that takes.
@@ -84,9 +77,9 @@ pub struct Member {
 }
 
 impl Member {
-    pub(super) fn new(recipe: Recipe, binary: &EtcdBinary) -> Self {
+    pub(super) fn new(recipe: Recipe) -> Self {
         let (change, life) = (Mutex::new(()), Mutex::new(Life::new()));
-        Self { recipe, binary: binary.path().to_owned(), joins: AtomicBool::new(false), change, life }
+        Self { recipe, joins: AtomicBool::new(false), change, life }
     }
 
     /// The name, as etcd knows it: `etcd0` and so on.
@@ -217,10 +210,10 @@ impl Member {
         Ok(())
     }
 
-    /// Whether the member says that it is healthy: it has a leader, can reach a quorum and no alarm stands.
-    /// Answers within two seconds.
+    /// Whether the member says that it is healthy: it has a leader, can reach a quorum and no alarm stands. Another
+    /// server than an etcd only has to listen. Answers within two seconds.
     pub fn is_healthy(&self) -> bool {
-        self.health().is_ok_and(|answer| answer.contains("\"health\":\"true\""))
+        self.health().is_ok_and(|answer| !self.recipe.tells_health || answer.contains("\"health\":\"true\""))
     }
 
     /// Starts the process, unless there is one, and returns at once.
@@ -256,17 +249,16 @@ impl Member {
         }
         let unwritable = |source| ProcessError::Folder { path: self.recipe.log.clone(), source };
         let log = File::options().create(true).append(true).open(&self.recipe.log).map_err(unwritable)?;
-        let mut command = spawn::command_in(self.recipe.namespace.as_deref(), &self.binary);
-        command.args(&self.recipe.flags).stdout(log.try_clone().map_err(unwritable)?).stderr(log);
-        if self.joins.load(Ordering::Relaxed) {
-            command.arg(JOIN);
-        }
+        let Recipe { program, flags, joining, namespace, .. } = &self.recipe;
+        let mut command = spawn::command_in(namespace.as_deref(), program);
+        let flags = if self.joins.load(Ordering::Relaxed) { joining } else { flags };
+        command.args(flags).stdout(log.try_clone().map_err(unwritable)?).stderr(log);
         etcd_variables().for_each(|name| {
             command.env_remove(name);
         });
         let child = spawn::spawn(command).map_err(|source| ProcessError::Spawn {
             member: self.name().to_owned(),
-            binary: self.binary.clone(),
+            binary: program.clone(),
             source,
         })?;
         life.begin(child);
@@ -303,8 +295,12 @@ impl Member {
     }
 
     fn health(&self) -> io::Result<String> {
-        let address = SocketAddr::from((self.recipe.address, self.recipe.ports.metrics));
-        let mut stream = TcpStream::connect_timeout(&address, HEALTH_LIMIT)?;
+        let Recipe { address, ports, tells_health, .. } = &self.recipe;
+        let port = if *tells_health { ports.metrics } else { ports.client };
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::from((*address, port)), HEALTH_LIMIT)?;
+        if !tells_health {
+            return Ok(String::new());
+        }
         stream.set_read_timeout(Some(HEALTH_LIMIT))?;
         stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
         let mut answer = Vec::new();

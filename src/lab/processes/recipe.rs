@@ -12,6 +12,7 @@ use std::{
 use super::{
     ClusterOptions, ProcessError, TlsFiles, data_folder, log_file,
     member::{Place, Ports},
+    program::{Program, Values},
 };
 use crate::lab::{etcd_binary::EtcdBinary, setup::member_name};
 
@@ -25,6 +26,9 @@ const RARE_STATES: [(&str, &str); 6] = [
     ("compaction-sleep-interval", "50ms"),
     ("watch-progress-notify-interval", "100ms"),
 ];
+
+/// Lets a member without data join the cluster that is there; without meaning for one that has data.
+const JOIN: &str = "--initial-cluster-state=existing";
 
 /// The ports of a member that has an address of its own.
 const OWN_PORTS: Ports = Ports { client: 2379, peer: 2380, metrics: 2381 };
@@ -41,7 +45,12 @@ pub(super) struct Recipe {
     pub ports: Ports,
     pub data: PathBuf,
     pub log: PathBuf,
+    pub program: PathBuf,
     pub flags: Vec<String>,
+    /// Those of a member that joins the cluster that is there.
+    pub joining: Vec<String>,
+    /// Whether it tells its health over HTTP, as etcd does.
+    pub tells_health: bool,
 }
 
 /// Where a member listens.
@@ -75,23 +84,57 @@ pub(super) fn sockets(
     Ok(ports.chunks_exact(3).map(|ports| Sockets { place: None, ports: of(ports) }).collect())
 }
 
-pub(super) fn recipes(binary: &EtcdBinary, options: &ClusterOptions, sockets: &[Sockets]) -> Vec<Recipe> {
-    let common = common_flags(binary, options, sockets);
-    let recipe = |(index, sockets): (usize, &Sockets)| {
-        let mut flags = own_flags(options, index, sockets);
-        flags.extend_from_slice(&common);
+pub(super) fn recipes(program: &Program, options: &ClusterOptions, sockets: &[Sockets]) -> Vec<Recipe> {
+    let common = match program {
+        Program::Etcd(binary) => common_flags(binary, options, sockets),
+        Program::Other(_) => vec![],
+    };
+    let recipe = |(index, own): (usize, &Sockets)| {
+        let (path, flags, joining) = match program {
+            Program::Etcd(binary) => {
+                let flags = [own_flags(options, index, own), common.clone()].concat();
+                (binary.path(), flags.clone(), [flags, vec![JOIN.to_owned()]].concat())
+            }
+            Program::Other(command) => {
+                let with = |state| command.arguments(&values(options, index, sockets, state));
+                (command.program(), with("new"), with("existing"))
+            }
+        };
         Recipe {
             name: member_name(index),
-            endpoint: sockets.url(options.client_tls.as_ref(), sockets.ports.client),
-            address: sockets.address(),
-            namespace: sockets.place.as_ref().map(|place| place.namespace.clone()),
-            ports: sockets.ports,
+            endpoint: own.url(options.client_tls.as_ref(), own.ports.client),
+            address: own.address(),
+            namespace: own.place.as_ref().map(|place| place.namespace.clone()),
+            ports: own.ports,
             data: data_folder(options, index),
             log: log_file(options, index),
+            program: path.to_owned(),
             flags,
+            joining,
+            tells_health: matches!(program, Program::Etcd(_)),
         }
     };
     sockets.iter().enumerate().map(recipe).collect()
+}
+
+fn values(options: &ClusterOptions, index: usize, sockets: &[Sockets], state: &'static str) -> Values {
+    let own = &sockets[index];
+    Values {
+        name: member_name(index),
+        data: data_folder(options, index).display().to_string(),
+        client: own.url(None, own.ports.client),
+        peer: own.url(None, own.ports.peer),
+        spare: own.url(None, own.ports.metrics),
+        cluster: initial_cluster(None, sockets),
+        state,
+    }
+}
+
+/// All members with the URLs where they reach each other.
+fn initial_cluster(tls: Option<&TlsFiles>, sockets: &[Sockets]) -> String {
+    let peer_url =
+        |(index, own): (usize, &Sockets)| format!("{}={}", member_name(index), own.url(tls, own.ports.peer));
+    sockets.iter().enumerate().map(peer_url).collect::<Vec<_>>().join(",")
 }
 
 fn own_flags(options: &ClusterOptions, index: usize, sockets: &Sockets) -> Vec<String> {
@@ -109,14 +152,8 @@ fn own_flags(options: &ClusterOptions, index: usize, sockets: &Sockets) -> Vec<S
 }
 
 fn common_flags(binary: &EtcdBinary, options: &ClusterOptions, sockets: &[Sockets]) -> Vec<String> {
-    let peer_url = |sockets: &Sockets| sockets.url(options.peer_tls.as_ref(), sockets.ports.peer);
-    let peers: Vec<String> = sockets
-        .iter()
-        .enumerate()
-        .map(|(index, sockets)| format!("{}={}", member_name(index), peer_url(sockets)))
-        .collect();
     let mut flags = vec![
-        format!("--initial-cluster={}", peers.join(",")),
+        format!("--initial-cluster={}", initial_cluster(options.peer_tls.as_ref(), sockets)),
         // Members of different clusters that meet on a reused port must not take each other for their own.
         format!("--initial-cluster-token={}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)),
         "--logger=zap".to_owned(),

@@ -141,6 +141,17 @@ impl From<AlarmKind> for AlarmType {
     }
 }
 
+/// Arguments of capabilities.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It writes a few keys below capabilities/, and deletes them; the member is defragmented."
+)]
+pub struct CapabilitiesArguments {
+    /// A member by its host, HOST:PORT or place in --endpoints from 0
+    #[arg(long, value_name = "NAME")]
+    pub member: Option<String>,
+}
+
 /// Arguments of defragment.
 #[derive(Debug, Args)]
 pub struct DefragmentArguments {

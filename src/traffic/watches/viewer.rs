@@ -10,6 +10,7 @@ use std::{
 
 use super::{Shared, Summary, place::Place};
 use crate::{
+    capability::Capability,
     history::HistoryError,
     operation::stream::{CreateWatch, News, Received, Sent, WatchNews},
     properties, random,
@@ -60,6 +61,8 @@ struct OnStream {
     /// How many were ever created.
     created: usize,
     next_own_id: i64,
+    /// Whether the server tells progress when it is asked for.
+    tells_progress: bool,
     /// Progress was asked for and not yet told.
     awaited: bool,
     ended: bool,
@@ -131,8 +134,16 @@ impl Viewer {
         let mut next_own_id = FIRST_OWN_ID;
         let first = self.create(0, &mut next_own_id);
         let stream = self.worker.open_stream(&client, &first)?;
-        let (asked, ids) = (VecDeque::from([0]), HashMap::new());
-        let mut on = OnStream { stream, asked, ids, created: 0, next_own_id, awaited: false, ended: false };
+        let mut on = OnStream {
+            stream,
+            asked: VecDeque::from([0]),
+            ids: HashMap::new(),
+            created: 0,
+            next_own_id,
+            tells_progress: self.worker.session().can(Capability::WatchProgress),
+            awaited: false,
+            ended: false,
+        };
         for position in 1..self.watches.len() {
             self.ask_for(&mut on, position)?;
         }
@@ -284,7 +295,7 @@ impl Watch {
 
 impl OnStream {
     fn ask_for_progress(&mut self) -> Result<(), HistoryError> {
-        self.awaited = true;
+        self.awaited = self.tells_progress;
         self.stream.send(&Sent::Progress {})
     }
 
