@@ -10,7 +10,7 @@ pub mod leases;
 pub mod linearizable;
 pub mod locks;
 #[cfg(test)]
-mod made_up;
+pub(crate) mod made_up;
 pub mod members;
 pub mod reduce;
 mod reign;

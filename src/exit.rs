@@ -18,7 +18,7 @@ pub enum ExitStatus {
     Surroundings = 3,
     /// The cluster can't be reached or did not become healthy in time.
     Unreachable = 4,
-    /// Nothing is broken, but something could not be decided.
+    /// Nothing is broken, but something could not be decided, or was never reached by a hunt that was to be thorough.
     Undecided = 5,
     /// Interrupted by a signal; what was started has been taken down.
     Interrupted = 130,

@@ -164,6 +164,9 @@ struct HuntOptions {
     /// Go on after a finding until the time is over, and look for no smaller profile
     #[arg(long)]
     go_on: bool,
+    /// End with exit code 5 if nothing was found, but some state was never reached
+    #[arg(long)]
+    thorough: bool,
     /// Go on after findings that known bugs of etcd explain: `known`, or their numbers, such as 15220,20221
     #[arg(long, value_name = "ISSUES")]
     set_aside: Option<SetAside>,
@@ -176,7 +179,12 @@ fn main() -> ExitStatus {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(until_interrupted(arguments)),
+        Ok(runtime) => {
+            let result = runtime.block_on(until_interrupted(arguments));
+            // A look at what was recorded may still be under way, which nobody waits for any more.
+            runtime.shutdown_background();
+            result
+        }
         Err(error) => {
             eprintln!("error: failed to start: {error}");
             return ExitStatus::Surroundings;
@@ -241,7 +249,8 @@ fn members(text: &str) -> Result<Members, String> {
 }
 
 fn hunt(common: CommonOptions, wanted: HuntOptions) -> hunt::Options {
-    let HuntOptions { members, capabilities, profile, time, shrink, go_on, set_aside, look_for } = wanted;
+    let HuntOptions { members, capabilities, profile, time, shrink, go_on, thorough, set_aside, look_for } =
+        wanted;
     let common = options(common);
     let etcd = common.cluster.etcd.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
     hunt::Options {
@@ -253,6 +262,7 @@ fn hunt(common: CommonOptions, wanted: HuntOptions) -> hunt::Options {
         time,
         shrink,
         go_on,
+        thorough,
         set_aside: set_aside.unwrap_or_default(),
         look_for,
         seed: common.seed,

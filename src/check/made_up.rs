@@ -18,12 +18,12 @@ use crate::{
 };
 
 /// In milliseconds.
-pub(super) fn time(at: u64) -> Monotonic {
+pub(crate) fn time(at: u64) -> Monotonic {
     Monotonic(at * 1_000_000)
 }
 
 /// An operation called at this millisecond, which is its number too, and answered 5 ms later in term 2.
-pub(super) fn did(at: u64, request: Request, revision: i64, answer: Answer) -> Operation {
+pub(crate) fn did(at: u64, request: Request, revision: i64, answer: Answer) -> Operation {
     let header =
         Header { member: MemberId(1), revision: Revision(revision), term: RaftTerm(2), ..Header::default() };
     Operation {
@@ -38,12 +38,12 @@ pub(super) fn did(at: u64, request: Request, revision: i64, answer: Answer) -> O
 }
 
 /// The same operation called at another millisecond, answered when it was.
-pub(super) fn called(at: u64, operation: Operation) -> Operation {
+pub(crate) fn called(at: u64, operation: Operation) -> Operation {
     Operation { call: time(at), ..operation }
 }
 
 /// The same operation answered at another millisecond.
-pub(super) fn answered(at: u64, mut operation: Operation) -> Operation {
+pub(crate) fn answered(at: u64, mut operation: Operation) -> Operation {
     if let Some((returned, _)) = &mut operation.returned {
         *returned = time(at);
     }
@@ -51,7 +51,7 @@ pub(super) fn answered(at: u64, mut operation: Operation) -> Operation {
 }
 
 /// The same operation answered in another term.
-pub(super) fn in_term(term: u64, mut operation: Operation) -> Operation {
+pub(crate) fn in_term(term: u64, mut operation: Operation) -> Operation {
     if let Some((_, Outcome::Ok(response))) = &mut operation.returned {
         response.header.term = RaftTerm(term);
     }
@@ -64,19 +64,19 @@ fn ended(at: u64, request: Request, outcome: Outcome) -> Operation {
 }
 
 /// An operation of unknown fate, given up after 5 ms.
-pub(super) fn unknown(at: u64, request: Request) -> Operation {
+pub(crate) fn unknown(at: u64, request: Request) -> Operation {
     let failure = Failure { code: "unavailable".to_owned(), message: String::new() };
     ended(at, request, Outcome::Unknown(failure))
 }
 
 /// An operation that was refused for want of its lease.
-pub(super) fn refused(at: u64, request: Request) -> Operation {
+pub(crate) fn refused(at: u64, request: Request) -> Operation {
     let message = "etcdserver: requested lease not found".to_owned();
     ended(at, request, Outcome::DidNotHappen(Failure { code: "not_found".to_owned(), message }))
 }
 
 /// A pair that was created at one revision and last written at another, with its key as its value.
-pub(super) fn pair(key: &str, created: i64, modified: i64, lease: i64) -> KeyValue {
+pub(crate) fn pair(key: &str, created: i64, modified: i64, lease: i64) -> KeyValue {
     KeyValue {
         key: key.into(),
         value: key.into(),
@@ -87,17 +87,17 @@ pub(super) fn pair(key: &str, created: i64, modified: i64, lease: i64) -> KeyVal
     }
 }
 
-pub(super) fn put_of(key: &str, lease: i64) -> Request {
+pub(crate) fn put_of(key: &str, lease: i64) -> Request {
     Request::Put(Put { key: key.into(), value: key.into(), lease: LeaseId(lease), ..Put::default() })
 }
 
 /// A put of a key, attached to a lease unless that is 0.
-pub(super) fn put(at: u64, key: &str, lease: i64, revision: i64) -> Operation {
+pub(crate) fn put(at: u64, key: &str, lease: i64, revision: i64) -> Operation {
     did(at, put_of(key, lease), revision, Answer::Put { prev_kv: None })
 }
 
 /// A linearizable read of all keys.
-pub(super) fn read(at: u64, revision: i64, kvs: &[KeyValue]) -> Operation {
+pub(crate) fn read(at: u64, revision: i64, kvs: &[KeyValue]) -> Operation {
     let range = Range { keys: KeyRange::everything(), ..Range::default() };
     let count = i64::try_from(kvs.len()).unwrap_or_default();
     let answer = Answer::Range(RangeAnswer { kvs: kvs.to_vec(), more: false, count });
@@ -105,7 +105,7 @@ pub(super) fn read(at: u64, revision: i64, kvs: &[KeyValue]) -> Operation {
 }
 
 /// What a family judges of histories, by itself and where one explanation of everything is looked for first.
-pub(super) fn judged(family: Family, histories: &[History]) -> Vec<Judgement> {
+pub(crate) fn judged(family: Family, histories: &[History]) -> Vec<Judgement> {
     let judgements = family(&Case::new(histories));
     for (one, other) in judgements.iter().zip(family(&Case::of_one(histories))) {
         assert_eq!(one.verdict, other.verdict, "{:?}", one.guarantee);
@@ -114,7 +114,7 @@ pub(super) fn judged(family: Family, histories: &[History]) -> Vec<Judgement> {
 }
 
 /// The guarantees that are broken, with the operations that show it.
-pub(super) fn broken(family: Family, histories: &[History]) -> Vec<(String, Vec<String>)> {
+pub(crate) fn broken(family: Family, histories: &[History]) -> Vec<(String, Vec<String>)> {
     let broken = judged(family, histories).into_iter().filter(|it| matches!(it.verdict, Verdict::Broken(_)));
     broken
         .map(|judgement| {
@@ -126,7 +126,7 @@ pub(super) fn broken(family: Family, histories: &[History]) -> Vec<(String, Vec<
 }
 
 /// A history that a command recorded.
-pub(super) fn history(
+pub(crate) fn history(
     command: &str,
     operations: Vec<Operation>,
     streams: Vec<Vec<(Monotonic, Message)>>,

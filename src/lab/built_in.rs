@@ -104,6 +104,17 @@ fn ends_by_itself(runs: &[&CommandRun]) -> Property {
     }
 }
 
+/// A state that the lab itself looks for: the timeline that came to it first, or why none could.
+pub fn state(message: &str, timeline: Option<usize>, left_out: Option<&String>) -> Property {
+    let (outcome, reason) = match (timeline, left_out) {
+        (Some(_), _) => (Outcome::Holds, String::new()),
+        (None, Some(reason)) => (Outcome::NotExercised, format!("left out: {reason}")),
+        (None, None) => (Outcome::NotExercised, "never reached (more timelines help)".to_owned()),
+    };
+    let evidence = timeline.map(|timeline| evidence(&format!("timeline-{timeline}"), Value::Null));
+    Property { kind: Kind::Sometimes, ..property(message, outcome, reason, evidence) }
+}
+
 /// By the command's name: the same command in two containers is one command.
 fn succeeded_once(timelines: &[Ran], runs: &[&CommandRun]) -> Property {
     let message = "Every command succeeds at least once";
@@ -229,7 +240,7 @@ mod tests {
             .collect();
         let commands = vec![command("a", "client1"), command("a", "client2"), command("b", "client1")];
         let template = Template { name: "main".to_owned(), commands };
-        Ran { number: 1, template, commands: runs, stopped: Vec::new(), faults: 0 }
+        Ran { number: 1, template, commands: runs, stopped: Vec::new(), faults: 0, strikes: Vec::new() }
     }
 
     fn outcome(message: &str, ran: Ran, setups: &[SetupCount]) -> Outcome {

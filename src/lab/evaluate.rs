@@ -74,6 +74,8 @@ pub struct Evaluation<'a> {
     /// The etcd under test, where it is one.
     etcd: Option<EtcdVersion>,
     left_out: BTreeMap<&'a str, String>,
+    /// States that the lab itself looks for, each with the first timeline that came to it.
+    states: BTreeMap<&'static str, Option<usize>>,
 }
 
 impl<'a> Evaluation<'a> {
@@ -92,6 +94,7 @@ impl<'a> Evaluation<'a> {
             timelines: Vec::new(),
             etcd: None,
             left_out: BTreeMap::new(),
+            states: BTreeMap::new(),
         }
     }
 
@@ -103,6 +106,18 @@ impl<'a> Evaluation<'a> {
     /// Says which properties, by their messages, the server under test is not complete enough for, and why.
     pub fn leave_out(&mut self, left_out: BTreeMap<&'a str, String>) {
         self.left_out = left_out;
+    }
+
+    /// Says which states, by their messages, the lab itself looks for.
+    pub fn look_for(&mut self, states: impl Iterator<Item = &'static str>) {
+        self.states = states.map(|message| (message, None)).collect();
+    }
+
+    /// Says that a timeline came to some of them.
+    pub fn reach(&mut self, timeline: usize, states: impl Iterator<Item = &'static str>) {
+        for message in states {
+            self.states.entry(message).or_default().get_or_insert(timeline);
+        }
     }
 
     /// Takes in a timeline that has ended, with the files of the commands that ran in it.
@@ -168,6 +183,10 @@ impl<'a> Evaluation<'a> {
             untried,
         };
         let mut properties = self.judge.verdicts(&occasion);
+        let state = |(message, timeline): (&&'static str, &Option<usize>)| {
+            built_in::state(message, *timeline, self.left_out.get(message))
+        };
+        properties.extend(self.states.iter().map(state));
         properties.extend(built_in::judge(&self.timelines, &self.setups, &self.stopped, &self.histories));
         if let Some(etcd) = self.etcd {
             known::name(&mut properties, etcd, &settings::classes().unwrap_or_default());

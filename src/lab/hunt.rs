@@ -4,6 +4,7 @@
 
 pub mod live;
 pub mod profile;
+pub mod reach;
 mod shrink;
 mod tell;
 
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 
 use self::{
     profile::{Members, Profile},
+    reach::State,
     shrink::Shrunk,
 };
 use crate::{
@@ -67,6 +69,8 @@ pub struct Options {
     pub go_on: bool,
     /// Go on after findings that these explain.
     pub set_aside: SetAside,
+    /// Whether a state that no timeline came to is a failure.
+    pub thorough: bool,
     /// Go on after findings of any other property.
     pub look_for: Option<String>,
     /// Decides all draws; drawn if there is none.
@@ -128,7 +132,11 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     let log = EventLog::open(&run)?;
     log.write(&Event::run_started(seed))?;
     let stage = Stage { lab: &lab, run: &run, log: &log };
-    let left_out = server.left_out(options.needs.iter().copied());
+    let is_etcd = server.start.is_none();
+    let of_states = State::wanted(is_etcd).map(|state| (state.message(), state.needed()));
+    let left_out = server.left_out(options.needs.iter().copied().chain(of_states));
+    let mut evaluation = evaluation(options, &left_out);
+    evaluation.look_for(State::wanted(is_etcd).map(State::message));
     let mut hunt = Hunt {
         options,
         stage,
@@ -136,8 +144,8 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
         rng: StdRng::seed_from_u64(seed),
         members: sizes(options, &server)?,
         lacks: server.lacks(),
-        is_etcd: server.start.is_none(),
-        evaluation: evaluation(options, &left_out),
+        is_etcd,
+        evaluation,
         left_out,
         cluster: None,
         trials: vec![],
@@ -148,8 +156,11 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     let hunted = hunt.hunt(&targets, profile.as_ref()).await;
     log.write(&Event::RunEnded)?;
     lab.progress.finish();
-    hunt.tell()?;
-    hunted
+    let has_reached_all = hunt.tell()?;
+    match hunted? {
+        ExitStatus::Holds if options.thorough && !has_reached_all => Ok(ExitStatus::Undecided),
+        status => Ok(status),
+    }
 }
 
 /// As far as the server has what it needs.
@@ -276,6 +287,8 @@ impl Hunt<'_> {
         let ran = ran?;
         let mut alone = evaluation(self.options, &self.left_out);
         alone.add(ran.clone(), &folder)?;
+        let reached = reach::of_timeline(&folder, &ran.strikes, profile);
+        self.evaluation.reach(number, reached.into_iter().map(State::message));
         self.evaluation.add(ran, &folder)?;
         let live = live::known(&findings).clone();
         let live::Judged { broken, undecided } = live::judge(&folder.history(), None);

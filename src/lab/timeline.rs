@@ -19,6 +19,7 @@ use crate::lab::{
         conductor::{Board, Conductor, Drawn, FaultError, Faults},
         list,
         profile::Profile,
+        strike::Strike,
     },
     observer::Observer,
     progress::Progress,
@@ -97,6 +98,8 @@ pub struct Ran {
     pub stopped: Vec<(String, String)>,
     /// How many faults were injected.
     pub faults: usize,
+    /// Those that were over before the end.
+    pub strikes: Vec<Strike>,
 }
 
 /// What a timeline works with and on.
@@ -204,9 +207,9 @@ async fn run_commands(
     if !goes_on {
         commands.stop_all(cluster).await?;
     }
-    let faults = conductor.board().injected();
+    let (faults, strikes) = (conductor.board().injected(), conductor.board().strikes());
     let commands = commands.into_ended();
-    Ok(Ran { number: plan.number, template, commands, stopped: Vec::new(), faults })
+    Ok(Ran { number: plan.number, template, commands, stopped: Vec::new(), faults, strikes })
 }
 
 /// The faults of this timeline: the part that it draws of what can be done to this cluster.

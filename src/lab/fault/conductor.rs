@@ -20,16 +20,19 @@ use super::{
     plan::{Plan, PlannedFault},
     profile::Profile,
     quiet::{Change, Quiet},
-    strike::{self, Blow, Striker},
+    strike::{self, Blow, Strike, Striker},
     target::{self, Busy, NoTarget, Struck},
     tasks::Tasks,
 };
-use crate::lab::{
-    cluster::Cluster,
-    events::{Event, EventLog},
-    observer::Observer,
-    timeline::Context,
-    workspace::WorkspaceError,
+use crate::{
+    clock::monotonic_now,
+    lab::{
+        cluster::Cluster,
+        events::{Event, EventLog},
+        observer::Observer,
+        timeline::Context,
+        workspace::WorkspaceError,
+    },
 };
 
 /// How soon a request for quiet is seen.
@@ -66,6 +69,7 @@ pub enum FaultError {
 #[derive(Debug, Default)]
 pub struct Board {
     active: RefCell<BTreeMap<usize, Active>>,
+    strikes: RefCell<Vec<Strike>>,
     injected: Cell<usize>,
     quiet: Cell<bool>,
 }
@@ -80,6 +84,11 @@ impl Board {
     /// How many faults have struck.
     pub fn injected(&self) -> usize {
         self.injected.get()
+    }
+
+    /// Those that have struck and are over.
+    pub fn strikes(&self) -> Vec<Strike> {
+        self.strikes.borrow().clone()
     }
 
     /// What is under way, in a few words: `faults: kill etcd1, pause client1; 7 so far`.
@@ -300,13 +309,20 @@ impl<'a> Conductor<'a> {
         self.log.write(&Event::FaultStarted { timeline, id: *id, kind, on, words: &strike::words(fault) })?;
         let started = Instant::now();
         let mut calm = self.calm.subscribe();
+        let leader = self.observer.leadership().leader.filter(|leader| on.contains(leader));
+        let begun = monotonic_now();
         match self.striker.strike(blow, &calm).await {
             Ok(()) => {
+                let done = monotonic_now();
                 self.board.injected.set(self.board.injected.get() + 1);
                 if fault.kind != Kind::RollingRestart {
                     let is_calm = async { calm.wait_for(|calm| *calm).await.is_ok() };
                     let _ = tokio::time::timeout(fault.duration, is_calm).await;
                 }
+                let leads_now = self.observer.leadership().leader;
+                let leader_changed = leader.is_some() && leads_now.is_some() && leads_now != leader;
+                let (kind, on, ended) = (fault.kind, on.clone(), monotonic_now());
+                self.board.strikes.borrow_mut().push(Strike { kind, on, leader_changed, begun, done, ended });
             }
             Err(reason) => self.skip(fault.kind, on, &reason)?,
         }

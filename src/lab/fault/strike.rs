@@ -24,7 +24,7 @@ use super::{
     target::Struck,
     tasks::Tasks,
 };
-use crate::lab::cluster::Cluster;
+use crate::{lab::cluster::Cluster, types::Monotonic};
 pub use words::words;
 use words::{compaction_leaves, flush_delay_ms};
 
@@ -40,6 +40,23 @@ pub struct Blow<'a> {
     pub fault: &'a PlannedFault,
     /// Its nodes.
     pub struck: &'a Struck,
+}
+
+/// A fault that has struck, as it is remembered.
+#[derive(Debug, Clone)]
+pub struct Strike {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its nodes.
+    pub on: Vec<Node>,
+    /// Whether one of them led before, and another member at its end.
+    pub leader_changed: bool,
+    /// When it began to strike.
+    pub begun: Monotonic,
+    /// When it had struck.
+    pub done: Monotonic,
+    /// When it was to be undone.
+    pub ended: Monotonic,
 }
 
 /// Carries out and undoes faults on one cluster.

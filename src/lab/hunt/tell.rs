@@ -53,8 +53,8 @@ struct Row {
 }
 
 impl Hunt<'_> {
-    /// Shows and writes down what was run and found.
-    pub(super) fn tell(&self) -> Result<(), LabError> {
+    /// Shows and writes down what was run and found. Whether all states were reached.
+    pub(super) fn tell(&self) -> Result<bool, LabError> {
         let folder = self.stage.run.path();
         let properties = self.evaluation.properties();
         let never = self.never_reached(&properties);
@@ -70,13 +70,14 @@ impl Hunt<'_> {
             println!("{}", text::folded(&left_out.to_string(), run::width()));
         }
         if !never.is_empty() {
-            println!("never reached: {}", never.join("; "));
+            let words = if self.options.thorough { "not thorough, never reached" } else { "never reached" };
+            println!("{words}: {}", never.join("; "));
         }
         if let Some(shrunk) = &self.shrunk {
             self.tell_shrunk(shrunk)?;
         }
         run::show_files(self.stage.run);
-        Ok(())
+        Ok(never.is_empty())
     }
 
     fn show_found(&self) {
