@@ -309,7 +309,6 @@ impl<'a> Conductor<'a> {
         self.log.write(&Event::FaultStarted { timeline, id: *id, kind, on, words: &strike::words(fault) })?;
         let started = Instant::now();
         let mut calm = self.calm.subscribe();
-        let leader = self.observer.leadership().leader.filter(|leader| on.contains(leader));
         let begun = monotonic_now();
         match self.striker.strike(blow, &calm).await {
             Ok(()) => {
@@ -319,10 +318,8 @@ impl<'a> Conductor<'a> {
                     let is_calm = async { calm.wait_for(|calm| *calm).await.is_ok() };
                     let _ = tokio::time::timeout(fault.duration, is_calm).await;
                 }
-                let leads_now = self.observer.leadership().leader;
-                let leader_changed = leader.is_some() && leads_now.is_some() && leads_now != leader;
                 let (kind, on, ended) = (fault.kind, on.clone(), monotonic_now());
-                self.board.strikes.borrow_mut().push(Strike { kind, on, leader_changed, begun, done, ended });
+                self.board.strikes.borrow_mut().push(Strike { kind, on, begun, done, ended });
             }
             Err(reason) => self.skip(fault.kind, on, &reason)?,
         }

@@ -49,8 +49,6 @@ pub struct Strike {
     pub kind: Kind,
     /// Its nodes.
     pub on: Vec<Node>,
-    /// Whether one of them led before, and another member at its end.
-    pub leader_changed: bool,
     /// When it began to strike.
     pub begun: Monotonic,
     /// When it had struck.

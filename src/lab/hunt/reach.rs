@@ -7,17 +7,16 @@ mod traffic;
 
 use std::{collections::BTreeSet, fs};
 
-use self::faults::Names;
+use self::faults::Members;
 use super::profile::Profile;
 use crate::{
     capability::Capability,
     history::reader,
     lab::{
         fault::strike::Strike,
-        observer::{self, Sample, Told},
+        observer::{self, Sample},
         workspace::TimelineFolder,
     },
-    types::MemberId,
 };
 
 macro_rules! states {
@@ -97,7 +96,7 @@ pub fn of_timeline(folder: &TimelineFolder, strikes: &[Strike], profile: &Profil
     let mut reached = traffic::reached(&histories);
     let log =
         |member: &str| fs::read_to_string(folder.logs().join(format!("{member}.log"))).unwrap_or_default();
-    reached.extend(faults::reached(strikes, &histories, &names(folder), log));
+    reached.extend(faults::reached(strikes, &histories, &Members::of(&samples(folder)), log));
     let commits = profile.flags.get(COMMITS).map(String::as_str);
     reached.extend((commits == Some("1ms")).then_some(State::CommitsAtOnce));
     reached.extend((commits == Some("10s")).then_some(State::CommitsSeldom));
@@ -105,17 +104,10 @@ pub fn of_timeline(folder: &TimelineFolder, strikes: &[Strike], profile: &Profil
     reached
 }
 
-/// By what members told of themselves while the timeline ran.
-fn names(folder: &TimelineFolder) -> Names {
+/// What members told of themselves while the timeline ran.
+fn samples(folder: &TimelineFolder) -> Vec<Sample> {
     let text = fs::read_to_string(folder.path().join(observer::FILE)).unwrap_or_default();
-    let samples = text.lines().filter_map(|line| serde_json::from_str::<Sample>(line).ok());
-    let name = |sample: Sample| match sample.told {
-        Told::Status(status) => {
-            Some((MemberId(u64::from_str_radix(&status.member_id, 16).ok()?), sample.member))
-        }
-        Told::Silent { .. } => None,
-    };
-    samples.filter_map(name).collect()
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 #[cfg(test)]
