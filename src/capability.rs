@@ -76,6 +76,7 @@ capabilities! {
     Alarms "alarms": "a list of alarms";
     MemberList "member-list": "a list of members";
     MemberChanges "member-changes": "members can be removed and added";
+    Users "users": "users and roles with permissions";
 }
 
 /// What a server lacks; nothing by default, as etcd itself.

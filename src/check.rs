@@ -12,6 +12,7 @@ pub mod locks;
 #[cfg(test)]
 pub(crate) mod made_up;
 pub mod members;
+pub mod permissions;
 pub mod reduce;
 mod reign;
 pub mod watch;
@@ -22,8 +23,15 @@ use self::{case::Case, judgement::Judgement};
 pub type Family = fn(&Case<'_>) -> Vec<Judgement>;
 
 /// All families, in the order in which their verdicts are shown.
-pub const FAMILIES: &[Family] =
-    &[linearizable::judge, final_state::judge, members::judge, watch::judge, leases::judge, locks::judge];
+pub const FAMILIES: &[Family] = &[
+    linearizable::judge,
+    final_state::judge,
+    members::judge,
+    watch::judge,
+    leases::judge,
+    locks::judge,
+    permissions::judge,
+];
 
 /// Judges all guarantees.
 pub fn all(case: &Case<'_>) -> Vec<Judgement> {

@@ -26,7 +26,7 @@ use crate::{
         self as pb, cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
         maintenance_client::MaintenanceClient, watch_client::WatchClient,
     },
-    settings::{Endpoint, Settings},
+    settings::{Endpoint, Settings, User},
     types::{ConnectionId, Revision},
 };
 
@@ -110,6 +110,17 @@ impl Client {
         Self { channel: self.channel.apart(), ..*self }
     }
 
+    /// The same member for another user, over a connection of its own.
+    #[must_use]
+    pub fn as_user(&self, user: User) -> Self {
+        Self { channel: self.channel.as_user(Some(user)), ..*self }
+    }
+
+    /// The name of the user that everything is asked as, if any.
+    pub fn user(&self) -> Option<&str> {
+        self.channel.user()
+    }
+
     /// How long a call may take.
     pub fn deadline(&self) -> Duration {
         self.deadline
@@ -162,6 +173,7 @@ impl Client {
             Request::Lock(request) => self.perform_lock(request).await?,
             Request::Election(request) => self.perform_election(request).await?,
             Request::Maintenance(request) => self.perform_maintenance(request).await?,
+            Request::Auth(request) => self.perform_auth(request).await?,
         })
     }
 

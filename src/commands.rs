@@ -11,6 +11,7 @@ mod parallel_driver_generate_traffic;
 mod parallel_driver_kubernetes;
 mod parallel_driver_leases;
 mod parallel_driver_locks;
+mod parallel_driver_permissions;
 mod parallel_driver_transactions;
 mod parallel_driver_watches;
 mod serial_driver_compact_and_defragment;
@@ -51,6 +52,7 @@ commands! {
     parallel_driver_kubernetes,
     parallel_driver_leases,
     parallel_driver_locks,
+    parallel_driver_permissions,
     serial_driver_compact_and_defragment,
     serial_driver_delete_keys,
     singleton_driver_mixed_traffic,

@@ -1,14 +1,18 @@
 //! What was asked of a member and what was learned: the vocabulary of recorder, histories, model and checkers.
 //! Plain data with a JSON form; it must not know protobuf, connections or files.
 
+pub mod auth;
 pub mod service;
 pub mod stream;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use self::service::{
-    ElectionAnswer, ElectionRequest, LeaseAnswer, LeaseRequest, LockAnswer, LockRequest, MaintenanceAnswer,
-    MaintenanceRequest,
+use self::{
+    auth::AuthRequest,
+    service::{
+        ElectionAnswer, ElectionRequest, LeaseAnswer, LeaseRequest, LockAnswer, LockRequest,
+        MaintenanceAnswer, MaintenanceRequest,
+    },
 };
 use crate::types::{Blob, ClusterId, LeaseId, MemberId, RaftTerm, Revision, Version};
 
@@ -34,6 +38,8 @@ pub enum Request {
     Election(ElectionRequest),
     /// Something about one member.
     Maintenance(MaintenanceRequest),
+    /// Something about users and roles.
+    Auth(AuthRequest),
 }
 
 /// The keys that a request is about: one key, or the half-open interval from `key` to `range_end`.
@@ -407,6 +413,8 @@ pub enum Answer {
     Election(ElectionAnswer),
     /// To something about one member.
     Maintenance(MaintenanceAnswer),
+    /// To something about users and roles.
+    Auth {},
 }
 
 impl Answer {
@@ -462,6 +470,11 @@ impl Outcome {
             Self::DidNotHappen(_) | Self::Unknown(_) => None,
         }
     }
+
+    /// Whether it was refused since the user has no permission.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::DidNotHappen(failure) if failure.code == "permission_denied")
+    }
 }
 
 /// Why there was no answer.
@@ -475,13 +488,15 @@ pub struct Failure {
 
 impl Request {
     /// Whether the answer's revision is a linearizable one: everything but what a member answers from its own state,
-    /// which are serializable ranges, and transactions of nothing but those, and questions about leases and members. As in etcd's server, an empty transaction is among the latter, and a nested one is not.
+    /// which are serializable ranges, transactions of nothing but those, and questions about leases and members, and
+    /// but what is said of users and roles, which are no part of the store. As in etcd's server, an empty transaction is
+    /// answered from the member's state, and a nested one is not.
     pub fn is_linearizable(&self) -> bool {
         let is_stale_read = |request: &Self| matches!(request, Self::Range(range) if range.serializable);
         match self {
             Self::Txn(txn) => !txn.success.iter().chain(&txn.failure).all(is_stale_read),
             Self::Lease(LeaseRequest::Grant { .. } | LeaseRequest::Revoke { .. }) => true,
-            Self::Lease(_) | Self::Maintenance(_) => false,
+            Self::Lease(_) | Self::Maintenance(_) | Self::Auth(_) => false,
             other => !is_stale_read(other),
         }
     }
@@ -494,7 +509,10 @@ impl Request {
     /// Whether the request can change the store at all.
     pub fn can_write(&self) -> bool {
         match self {
-            Self::Range(_) | Self::Maintenance(_) | Self::Election(ElectionRequest::Leader { .. }) => false,
+            Self::Range(_)
+            | Self::Maintenance(_)
+            | Self::Auth(_)
+            | Self::Election(ElectionRequest::Leader { .. }) => false,
             Self::Put(_) | Self::DeleteRange(_) | Self::Compact(_) | Self::Lock(_) | Self::Election(_) => {
                 true
             }

@@ -62,6 +62,7 @@ impl Recorder {
             process,
             time,
             member,
+            user: client.user().map(Cow::Borrowed),
             request: Cow::Borrowed(request),
         }))?;
         let (outcome, connection) = client.perform(request).await;

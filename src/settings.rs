@@ -77,6 +77,12 @@ pub enum SettingsError {
         /// The part of it.
         word: String,
     },
+    /// Users and roles mean nothing where everybody may do everything.
+    #[error(
+        "ETCD_ANTITHESIS_TRAFFIC has permissions, which are only kept where authentication is on: \
+         add {:?} to ETCD_ANTITHESIS_CLASSES", Class::Auth.name()
+    )]
+    NeedsAuth,
     /// The history folder is not named.
     #[error("ETCD_ANTITHESIS_HISTORY is not set; name a writable folder that all commands of a run share")]
     NoHistory,
@@ -123,6 +129,18 @@ pub struct User {
     pub password: String,
 }
 
+impl User {
+    /// A user that was made for a test, whose password is its name.
+    pub fn of_test(name: &str) -> Self {
+        Self { name: name.to_owned(), password: name.to_owned() }
+    }
+
+    /// The one who may do everything.
+    pub fn root() -> Self {
+        Self::of_test("root")
+    }
+}
+
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
@@ -133,23 +151,27 @@ impl fmt::Debug for User {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
-    /// Writing transactions that read at revisions which they name. Members of an honest etcd may come to different
-    /// results there (etcd issue 18667), and nothing can be decided afterwards.
+    /// Writing transactions that read at revisions which they name, or what their user may not. Members of an honest
+    /// etcd may come to different results there (etcd issue 18667), and nothing can be decided afterwards.
     PastInWrites,
     /// A little of everything that drivers can do, within seconds, in place of drawn plans: for runs that show that
     /// all is reached, or what lies break.
     LittleOfAll,
+    /// Authentication: the first command switches it on in the whole cluster, all commands are `root` then, and users
+    /// with narrow permissions are among the traffic.
+    Auth,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::PastInWrites, Self::LittleOfAll];
+    pub const ALL: [Self; 3] = [Self::PastInWrites, Self::LittleOfAll, Self::Auth];
 
     /// As the environment names it.
     pub fn name(self) -> &'static str {
         match self {
             Self::PastInWrites => "past-in-writes",
             Self::LittleOfAll => "little-of-all",
+            Self::Auth => "auth",
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod locks;
 pub mod maintenance;
 pub mod mixed;
 pub mod paced;
+pub mod permissions;
 pub mod requests;
 pub mod session;
 pub mod transactions;

@@ -388,6 +388,8 @@ fn other_errors_leave_the_outcome_unknown() {
         (Code::FailedPrecondition, "etcdserver: not capable"),
         (Code::ResourceExhausted, "etcdserver: too many requests"),
         (Code::Unauthenticated, "etcdserver: invalid auth token"),
+        (Code::InvalidArgument, "etcdserver: revision of auth store is old"),
+        (Code::InvalidArgument, "etcdserver: invalid auth management"),
         (Code::Unavailable, "etcdserver: rpc not supported for learner"),
         (Code::OutOfRange, "etcdserver: too large lease TTL"),
         (Code::InvalidArgument, "etcdserver: invalid sort option"),

@@ -212,6 +212,37 @@ fn is_undecided(message: &str, said: &str) -> bool {
     is_open || said.contains(&format!("{message}: undecided"))
 }
 
+/// Where authentication is on, all commands go on as root, and users are held against what they may; where it is off,
+/// there is nothing to do for them.
+#[test]
+fn users_are_held_against_their_permissions() {
+    let cluster = healthy_cluster(3);
+    let here = Surroundings::new(&cluster.endpoints());
+    assert!(here.succeeds("parallel_driver_permissions").contains("authentication is off"));
+    let with_auth = |name: &str, variables: &[(&str, &str)]| {
+        let mut command = here.command(name);
+        command.env("ETCD_ANTITHESIS_CLASSES", "auth,little-of-all").envs(variables.iter().copied());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let traffic = "budget=3s lanes=2 transactions=1 watches=1 leases=1 locks=1 kubernetes=1";
+    with_auth("first_record_baseline", &[]);
+    with_auth("parallel_driver_permissions", &[]);
+    with_auth("singleton_driver_mixed_traffic", &[("ETCD_ANTITHESIS_TRAFFIC", traffic)]);
+    with_auth("anytime_check_members", &[]);
+    with_auth("eventually_cluster_recovers", &[]);
+    with_auth("finally_check_history", &[]);
+    for guarantee in Guarantee::ALL.iter().filter(|guarantee| guarantee.name().starts_with("permission-")) {
+        here.holds(guarantee.message());
+    }
+    let unknown = here
+        .command("singleton_driver_mixed_traffic")
+        .env("ETCD_ANTITHESIS_TRAFFIC", "budget=1s lanes=1 permissions=1")
+        .output()
+        .unwrap();
+    assert!(failed(&unknown).1.contains("add \"auth\" to ETCD_ANTITHESIS_CLASSES"), "{unknown:?}");
+}
+
 /// A singleton that is killed, as an `eventually_` command's beginning does, leaves nothing that is held against the
 /// cluster, whatever was under way.
 #[test]

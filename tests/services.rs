@@ -1,4 +1,4 @@
-//! Proves the client of leases, locks and elections against real etcds: every request goes there and back, and what
+//! Proves the client of leases, locks, elections and users against real etcds: every request goes there and back, and what
 //! its errors say about its effect is tested row by row.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -12,11 +12,12 @@ use etcd_antithesis::{
     lab::etcd_binary::EtcdBinary,
     operation::{
         Answer, KeyRange, KeyValue, Outcome, Put, Range, Request,
+        auth::{Access, AuthRequest},
         service::{
             ElectionAnswer, ElectionRequest, LeaderKey, LeaseAnswer, LeaseRequest, LockAnswer, LockRequest,
         },
     },
-    settings::Settings,
+    settings::{Settings, User},
     types::{Blob, LeaseId, Revision, Version},
 };
 
@@ -294,4 +295,56 @@ async fn a_lock_whose_lease_ended_is_not_told_as_never_tried() {
         matches!(&outcome, Outcome::Unknown(failure) if failure.message == "mutex: session is expired"),
         "{outcome:?}"
     );
+}
+
+/// A user may read what its role may, no more and no less, and every error about users and roles is one of a change that
+/// was not made.
+#[tokio::test]
+async fn users_are_permitted_and_refused() {
+    let (user, role) = ("u".to_owned(), "r".to_owned());
+    let root = || "root".to_owned();
+    let keys = || KeyRange::single("k".into());
+    for version in VERSIONS {
+        let mut place = Place::new(version);
+        let change = |request: AuthRequest| Request::Auth(request);
+        let add = |user: &String| change(AuthRequest::UserAdd { user: user.clone() });
+        let hold = |user: &String, role: &String| {
+            change(AuthRequest::UserGrantRole { user: user.clone(), role: role.clone() })
+        };
+        let drop = || change(AuthRequest::UserRevokeRole { user: user.clone(), role: role.clone() });
+        let add_role = || change(AuthRequest::RoleAdd { role: role.clone() });
+        let grant =
+            |access| change(AuthRequest::RoleGrantPermission { role: role.clone(), access, keys: keys() });
+        let revoke = || change(AuthRequest::RoleRevokePermission { role: role.clone(), keys: keys() });
+        let enable = || change(AuthRequest::Enable {});
+        place.answer(&Request::Put(put("k", 0))).await;
+        place.refused(enable(), "etcdserver: root user does not exist").await;
+        place.answer(&add(&root())).await;
+        place.refused(add(&root()), "etcdserver: user name already exists").await;
+        place.refused(enable(), "etcdserver: root user does not have root role").await;
+        place.answer(&hold(&root(), &root())).await;
+        place.refused(hold(&user, &root()), "etcdserver: user name not found").await;
+        place.answer(&add(&user)).await;
+        place.refused(hold(&user, &role), "etcdserver: role name not found").await;
+        place.answer(&add_role()).await;
+        place.refused(add_role(), "etcdserver: role name already exists").await;
+        place.refused(drop(), "etcdserver: role is not granted to the user").await;
+        place.refused(revoke(), "etcdserver: permission is not granted to the role").await;
+        assert_eq!(place.answer(&enable()).await, Answer::Auth {});
+        place.client = place.client.as_user(User::root());
+        place.answer(&hold(&user, &role)).await;
+        place.answer(&grant(Access::Read)).await;
+        let of_user = place.client.as_user(User::of_test(&user));
+        assert_eq!(of_user.user(), Some("u"));
+        let read = Request::Range(Range { keys: keys(), ..Range::default() });
+        assert!(of_user.perform(&read).await.0.response().is_some());
+        let write = Request::Put(put("k", 0));
+        assert!(of_user.perform(&write).await.0.is_forbidden());
+        assert!(of_user.perform(&grant(Access::ReadWrite)).await.0.is_forbidden());
+        place.answer(&grant(Access::ReadWrite)).await;
+        assert!(of_user.perform(&write).await.0.response().is_some());
+        place.answer(&revoke()).await;
+        assert!(of_user.perform(&read).await.0.is_forbidden());
+        place.answer(&drop()).await;
+    }
 }

@@ -120,6 +120,7 @@ fn needed_by(request: &Request) -> Option<Capability> {
         Request::Maintenance(MaintenanceRequest::Defragment {}) => Capability::Defragmentation,
         Request::Maintenance(MaintenanceRequest::Snapshot {}) => Capability::Snapshots,
         Request::Maintenance(MaintenanceRequest::MoveLeader { .. }) => Capability::LeaderMoves,
+        Request::Auth(_) => Capability::Users,
         Request::Range(_) | Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) => return None,
     })
 }

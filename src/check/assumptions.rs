@@ -115,6 +115,7 @@ mod tests {
             id: OperationId(id),
             process: ProcessId(process),
             member: "etcd0".into(),
+            user: None,
             call: Monotonic(call),
             request: Request::Put(Put::default()),
             returned: Some((Monotonic(returned), outcome)),

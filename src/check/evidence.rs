@@ -10,13 +10,14 @@ use crate::{
     model::store::Store,
     operation::{
         Answer, Compare, KeyRange, KeyValue, Operator, Outcome, Range, Request, Target,
+        auth::{Access, AuthRequest},
         service::{
             ElectionAnswer, ElectionRequest, LeaseAnswer, LeaseRequest, LockAnswer, LockRequest,
             MaintenanceAnswer, MaintenanceRequest,
         },
         stream::{Event, News, Sent},
     },
-    types::{Blob, Monotonic, Revision},
+    types::{Blob, Monotonic, ProcessId, Revision},
 };
 
 /// What speaks against a history.
@@ -94,13 +95,18 @@ pub fn describe(histories: &[History], index: u32) -> Option<Described> {
 pub fn describe_operation(history: &History, operation: &Operation) -> Described {
     Described {
         operation: format!("{}#{}", file(history), operation.id),
-        process: operation.process.to_string(),
+        process: asker(operation.process, operation.user.as_deref()),
         member: operation.member.to_string(),
         call: operation.call,
         returned: operation.returned.as_ref().map(|(returned, _)| *returned),
         request: request(&operation.request),
         outcome: outcome(operation),
     }
+}
+
+/// A process, and the user as which it asks, if any.
+fn asker(process: ProcessId, user: Option<&str>) -> String {
+    user.map_or_else(|| process.to_string(), |user| format!("{process} as {user}"))
 }
 
 /// A history by its file's name.
@@ -143,7 +149,7 @@ fn blob(blob: &Blob) -> String {
     format!("{}…({} bytes)", text.chars().take(BLOB_AT_MOST).collect::<String>(), blob.as_slice().len())
 }
 
-fn keys(keys: &KeyRange) -> String {
+pub(super) fn keys(keys: &KeyRange) -> String {
     match &keys.range_end {
         None => blob(&keys.key),
         Some(end) => format!("[{}, {})", blob(&keys.key), blob(end)),
@@ -184,6 +190,7 @@ pub fn request(request: &Request) -> String {
         Request::Lock(LockRequest::Lock { name, lease }) => format!("lock {} with lease {lease}", blob(name)),
         Request::Lock(LockRequest::Unlock { key }) => format!("unlock {}", blob(key)),
         Request::Election(request) => election_request(request),
+        Request::Auth(request) => auth_request(request),
         Request::Maintenance(request) => match request {
             MaintenanceRequest::Status {} => "status".to_owned(),
             MaintenanceRequest::HashKv { revision } => format!("hash at revision {revision}"),
@@ -201,6 +208,27 @@ fn lease_request(request: &LeaseRequest) -> String {
         LeaseRequest::KeepAlive { lease } => format!("keep lease {lease} alive"),
         LeaseRequest::TimeToLive { lease, .. } => format!("time to live of lease {lease}"),
         LeaseRequest::List {} => "list leases".to_owned(),
+    }
+}
+
+fn auth_request(request: &AuthRequest) -> String {
+    match request {
+        AuthRequest::Enable {} => "switch authentication on".to_owned(),
+        AuthRequest::UserAdd { user } => format!("add user {user}"),
+        AuthRequest::UserGrantRole { user, role } => format!("grant role {role} to user {user}"),
+        AuthRequest::UserRevokeRole { user, role } => format!("take role {role} from user {user}"),
+        AuthRequest::RoleAdd { role } => format!("add role {role}"),
+        AuthRequest::RoleGrantPermission { role, access, keys } => {
+            let access = match access {
+                Access::Read => "read",
+                Access::Write => "write",
+                Access::ReadWrite => "read and write",
+            };
+            format!("permit role {role} to {access} {}", self::keys(keys))
+        }
+        AuthRequest::RoleRevokePermission { role, keys } => {
+            format!("take the permission for {} from role {role}", self::keys(keys))
+        }
     }
 }
 
@@ -304,6 +332,7 @@ pub fn answer(answer: &Answer) -> String {
             )
         }
         Answer::Put { prev_kv: None }
+        | Answer::Auth {}
         | Answer::Lock(LockAnswer::Unlock {})
         | Answer::Election(ElectionAnswer::Proclaim {} | ElectionAnswer::Resign {}) => "ok".to_owned(),
         Answer::Put { prev_kv: Some(kv) } => format!("ok, replaced {}", pair(kv)),
@@ -356,7 +385,7 @@ pub fn describe_message(history: &History, stream: &Stream, position: usize) -> 
     };
     Described {
         operation: format!("{}~{}.{}", file(history), stream.id, position + 1),
-        process: stream.process.to_string(),
+        process: asker(stream.process, stream.user.as_deref()),
         member: stream.member.to_string(),
         call: *time,
         returned: None,

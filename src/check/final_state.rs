@@ -267,6 +267,7 @@ mod tests {
                 id: OperationId(1),
                 process: ProcessId(1),
                 member: "etcd0".into(),
+                user: None,
                 call: Monotonic(0),
                 request,
                 returned: outcome.map(|outcome| (Monotonic(1), outcome)),

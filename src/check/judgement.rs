@@ -69,6 +69,14 @@ macro_rules! for_each_guarantee {
             ElectionOneLeader: "An election has one leader at any revision", "Answers about elections were held against their keys";
             /// Leaders are told in the order in which they came and spoke.
             ObserversInOrder: "Observers of an election are told of its leaders in order", "Observers were told of leaders";
+            /// What a user is not permitted, it can't read, write or change.
+            PermissionRequired: "Nothing beyond a user's permissions is answered", "Requests beyond users' permissions were looked at";
+            /// A user's watches tell of what it may read.
+            PermissionOfWatches: "Watches tell users of nothing that they may not read", "Watches beyond users' permissions were looked at";
+            /// A user is told keys of leases that it may read.
+            PermissionOfLeases: "Leases show users no keys that they may not read", "Keys of leases were held against users' permissions";
+            /// What a user is permitted, it is not refused for want of a permission.
+            PermissionGranted: "Nothing within a user's permissions is refused", "Requests within users' permissions were looked at";
             /// Equal hashes and equal contents at equal revisions, whichever member is asked.
             MembersAgree: "Members hold the same contents at the same revision", "What several members hold was compared";
             /// Over one connection, revision, term, applied index, compaction and contents only go on.

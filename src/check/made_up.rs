@@ -30,6 +30,7 @@ pub(crate) fn did(at: u64, request: Request, revision: i64, answer: Answer) -> O
         id: OperationId(at),
         process: ProcessId(at),
         member: "etcd1".into(),
+        user: None,
         call: time(at),
         request,
         returned: Some((time(at + 5), Outcome::Ok(Response { header, answer }))),
@@ -135,6 +136,7 @@ pub(crate) fn history(
         id: StreamId(id),
         process: ProcessId(id),
         member: "etcd1".into(),
+        user: None,
         messages,
         ended: None,
     };

@@ -25,7 +25,7 @@ mod previous;
 mod same;
 #[cfg(test)]
 mod tests;
-mod view;
+pub(super) mod view;
 
 use self::{
     log::{Log, Witness},
@@ -48,6 +48,13 @@ pub(super) struct Watches<'h> {
     log: Log<'h>,
     /// As something that an explanation of the operations has to keep.
     pub(super) told: linearizable::told::Told<'h>,
+}
+
+impl<'h> Watches<'h> {
+    /// All watches, in order of history and stream.
+    pub(super) fn all(&self) -> &[Watch<'h>] {
+        &self.view.watches
+    }
 }
 
 /// Gathers it.

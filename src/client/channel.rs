@@ -197,16 +197,27 @@ impl Channel {
     /// Another channel to the same member, with a connection of its own; nothing is dialled yet.
     #[must_use]
     pub fn apart(&self) -> Self {
+        self.as_user(self.0.user.clone())
+    }
+
+    /// The same for another user.
+    #[must_use]
+    pub fn as_user(&self, user: Option<User>) -> Self {
         let shared = &self.0;
         Self(Arc::new(Shared {
             endpoint: shared.endpoint.clone(),
             tls: shared.tls.clone(),
-            user: shared.user.clone(),
+            user,
             dial_timeout: shared.dial_timeout,
             keepalive: shared.keepalive,
             dialling: tokio::sync::Mutex::default(),
             state: Mutex::default(),
         }))
+    }
+
+    /// The name of the user that authenticates on it, if any.
+    pub fn user(&self) -> Option<&str> {
+        self.0.user.as_ref().map(|user| user.name.as_str())
     }
 
     /// The member.

@@ -15,7 +15,7 @@ use crate::operation::{
 ///
 /// Absent on purpose: `etcdserver: mvcc: database space exceeded`. The server also answers it to the very write
 /// that exceeds the quota, after having applied it.
-const DID_NOT_HAPPEN: [(Code, &str); 18] = [
+const DID_NOT_HAPPEN: [(Code, &str); 28] = [
     (Code::InvalidArgument, "etcdserver: key is not provided"),
     (Code::InvalidArgument, "etcdserver: key not found"),
     (Code::InvalidArgument, "etcdserver: value is provided"),
@@ -34,6 +34,16 @@ const DID_NOT_HAPPEN: [(Code, &str); 18] = [
     (Code::FailedPrecondition, "etcdserver: rpc not supported for learner"),
     (Code::PermissionDenied, "etcdserver: permission denied"),
     (Code::Unauthenticated, "etcdserver: invalid auth token"),
+    (Code::InvalidArgument, "etcdserver: revision of auth store is old"),
+    (Code::InvalidArgument, "etcdserver: invalid auth management"),
+    (Code::FailedPrecondition, "etcdserver: root user does not exist"),
+    (Code::FailedPrecondition, "etcdserver: root user does not have root role"),
+    (Code::FailedPrecondition, "etcdserver: user name already exists"),
+    (Code::FailedPrecondition, "etcdserver: user name not found"),
+    (Code::FailedPrecondition, "etcdserver: role name already exists"),
+    (Code::FailedPrecondition, "etcdserver: role name not found"),
+    (Code::FailedPrecondition, "etcdserver: role is not granted to the user"),
+    (Code::FailedPrecondition, "etcdserver: permission is not granted to the role"),
 ];
 
 /// Definite too, but not in a transaction that writes: there the members of a cluster may come to different

@@ -4,15 +4,18 @@
 use tonic::codegen::tokio_stream;
 
 use super::{
-    ANSWER_AT_MOST_BYTES, Answered, CallError, Client, call_error, channel::Channel, wire::service as wire,
+    ANSWER_AT_MOST_BYTES, Answered, CallError, Client, call_error,
+    channel::Channel,
+    wire::{interval, service as wire},
 };
 use crate::{
     operation::{
         Response,
+        auth::AuthRequest,
         service::{ElectionRequest, LeaseRequest, LockRequest, MaintenanceRequest},
     },
     proto::{
-        etcdserverpb as pb,
+        etcdserverpb::{self as pb, auth_client::AuthClient},
         v3electionpb::{self, election_client::ElectionClient},
         v3lockpb::{self, lock_client::LockClient},
     },
@@ -124,6 +127,47 @@ impl Client {
                 .unary(pb::MoveLeaderRequest { target_id: to.0 }, |message| stub.move_leader(message))
                 .await?
                 .try_map(|response| Ok(wire::leader_moved(&response)))?,
+        })
+    }
+
+    /// Users have their names for passwords.
+    pub(super) async fn perform_auth(&self, request: &AuthRequest) -> Result<Answered<Response>, CallError> {
+        let mut stub = AuthClient::with_origin(self.channel.clone(), self.origin());
+        Ok(match request.clone() {
+            AuthRequest::Enable {} => self
+                .unary(pb::AuthEnableRequest {}, |message| stub.auth_enable(message))
+                .await?
+                .try_map(|response| wire::authorized(response.header.as_ref()))?,
+            AuthRequest::UserAdd { user } => {
+                let (name, password) = (user.clone(), user);
+                let message = pb::AuthUserAddRequest { name, password, ..pb::AuthUserAddRequest::default() };
+                let answered = self.unary(message, |message| stub.user_add(message)).await?;
+                answered.try_map(|response| wire::authorized(response.header.as_ref()))?
+            }
+            AuthRequest::UserGrantRole { user, role } => self
+                .unary(pb::AuthUserGrantRoleRequest { user, role }, |message| stub.user_grant_role(message))
+                .await?
+                .try_map(|response| wire::authorized(response.header.as_ref()))?,
+            AuthRequest::UserRevokeRole { user: name, role } => self
+                .unary(pb::AuthUserRevokeRoleRequest { name, role }, |message| stub.user_revoke_role(message))
+                .await?
+                .try_map(|response| wire::authorized(response.header.as_ref()))?,
+            AuthRequest::RoleAdd { role: name } => self
+                .unary(pb::AuthRoleAddRequest { name }, |message| stub.role_add(message))
+                .await?
+                .try_map(|response| wire::authorized(response.header.as_ref()))?,
+            AuthRequest::RoleGrantPermission { role: name, access, keys } => {
+                let message =
+                    pb::AuthRoleGrantPermissionRequest { name, perm: Some(wire::permission(access, &keys)) };
+                let answered = self.unary(message, |message| stub.role_grant_permission(message)).await?;
+                answered.try_map(|response| wire::authorized(response.header.as_ref()))?
+            }
+            AuthRequest::RoleRevokePermission { role, keys } => {
+                let (key, range_end) = interval(&keys);
+                let message = pb::AuthRoleRevokePermissionRequest { role, key, range_end };
+                let answered = self.unary(message, |message| stub.role_revoke_permission(message)).await?;
+                answered.try_map(|response| wire::authorized(response.header.as_ref()))?
+            }
         })
     }
 

@@ -130,7 +130,8 @@ pub fn header(header: Option<&pb::ResponseHeader>) -> Result<Header, MalformedAn
     })
 }
 
-fn interval(keys: &KeyRange) -> (Bytes, Bytes) {
+/// First key and end of a range, which is empty for a single key.
+pub fn interval(keys: &KeyRange) -> (Bytes, Bytes) {
     ((&keys.key).into(), keys.range_end.as_ref().map_or_else(Bytes::new, Bytes::from))
 }
 

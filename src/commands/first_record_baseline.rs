@@ -1,5 +1,5 @@
 //! Records what the store holds before the run: its revision and every pair, so that a store that is not empty
-//! can be tested. Runs alone, with faults off.
+//! can be tested. Where that is asked for, authentication is switched on before. Runs alone, with faults off.
 
 use std::{
     sync::Arc,
@@ -9,13 +9,23 @@ use std::{
 use super::whole_store::{self, At, Unread};
 use crate::{
     exit::ExitStatus,
-    traffic::session::{Session, SessionError, Worker},
+    settings::Class,
+    traffic::{
+        permissions,
+        session::{Session, SessionError, Worker},
+    },
 };
 
 const WITHIN: Duration = Duration::from_mins(1);
 const DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
+    if session.has(Class::Auth)
+        && let Err(message) = permissions::enable(&session, WITHIN).await?
+    {
+        eprintln!("error: failed to switch authentication on within {WITHIN:?}: {message}");
+        return Ok(ExitStatus::Unreachable);
+    }
     let floor = session.revision_floor()?;
     let mut worker = session.worker(DEADLINE)?;
     match record(&mut worker).await {

@@ -46,6 +46,7 @@ impl<'a> Rest<'a> {
             process: ProcessId(self.field(r#","process":"#, Self::number)?),
             time: Monotonic(self.field(r#","time":"#, Self::number)?),
             member: Cow::Borrowed(self.field(r#","member":"#, Self::text)?),
+            user: self.optional(r#","user":"#, Self::text)?.map(Cow::Borrowed),
             request: Cow::Owned(self.field(r#","request":"#, |rest| rest.request(DEPTH_AT_MOST))?),
         };
         self.expect("}")?;

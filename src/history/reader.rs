@@ -55,6 +55,8 @@ pub struct Stream {
     pub process: ProcessId,
     /// The member asked.
     pub member: Arc<str>,
+    /// The user that it is of, if any.
+    pub user: Option<Arc<str>>,
     /// Both ways, in order; at least one.
     pub messages: Vec<(Monotonic, Message)>,
     /// When it was over, and by which failure unless the client closed it; none if the program ended before.
@@ -79,6 +81,8 @@ pub struct Operation {
     pub process: ProcessId,
     /// The member asked.
     pub member: Arc<str>,
+    /// The user that it was asked as, if any.
+    pub user: Option<Arc<str>>,
     /// When it was called.
     pub call: Monotonic,
     /// What was asked.
@@ -148,6 +152,7 @@ pub fn read_lines(path: &Path, lines: impl BufRead) -> Result<Option<History>, H
                     id: call.operation,
                     process: call.process,
                     member: names.shared(&call.member),
+                    user: call.user.map(|user| names.shared(&user)),
                     call: call.time,
                     request: call.request.into_owned(),
                     returned: None,
@@ -166,6 +171,7 @@ pub fn read_lines(path: &Path, lines: impl BufRead) -> Result<Option<History>, H
                         id: sent.stream,
                         process: sent.process,
                         member: names.shared(&sent.member),
+                        user: sent.user.map(|user| names.shared(&user)),
                         messages: vec![],
                         ended: None,
                     });
@@ -299,6 +305,7 @@ mod tests {
             process: ProcessId(3),
             time: Monotonic(operation * 10),
             member: "etcd0".into(),
+            user: None,
             request: Cow::Borrowed(request),
         })
     }
@@ -381,6 +388,6 @@ mod tests {
     /// A million operations are to be read and checked in 400 MB: what is rare is boxed.
     #[test]
     fn operations_are_small() {
-        assert!(size_of::<Operation>() <= 232 && size_of::<crate::operation::KeyValue>() <= 80);
+        assert!(size_of::<Operation>() <= 248 && size_of::<crate::operation::KeyValue>() <= 80);
     }
 }

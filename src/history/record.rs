@@ -85,6 +85,9 @@ pub struct Call<'a> {
     /// The member asked, by its endpoint's name.
     #[serde(borrow)]
     pub member: Cow<'a, str>,
+    /// The user that it was asked as; none for nobody.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Cow<'a, str>>,
     /// What was asked.
     pub request: Cow<'a, Request>,
 }
@@ -115,6 +118,9 @@ pub struct Send<'a> {
     /// The member, by its endpoint's name.
     #[serde(borrow)]
     pub member: Cow<'a, str>,
+    /// The user that the stream is of; none for nobody.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Cow<'a, str>>,
     /// What was sent.
     pub message: Cow<'a, Sent>,
 }

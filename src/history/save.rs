@@ -47,6 +47,7 @@ fn records(history: &History) -> Vec<(Monotonic, Record<'_>)> {
             process: operation.process,
             time: operation.call,
             member: Cow::Borrowed(&operation.member),
+            user: operation.user.as_deref().map(Cow::Borrowed),
             request: Cow::Borrowed(&operation.request),
         };
         records.push((operation.call, Record::Call(call)));
@@ -62,7 +63,8 @@ fn records(history: &History) -> Vec<(Monotonic, Record<'_>)> {
             let record = match message {
                 Message::Sent(message) => {
                     let (process, message) = (stream.process, Cow::Borrowed(message));
-                    Record::Send(Send { stream: stream.id, process, time, member, message })
+                    let user = stream.user.as_deref().map(Cow::Borrowed);
+                    Record::Send(Send { stream: stream.id, process, time, member, user, message })
                 }
                 Message::Received(message) => {
                     Record::Receive(Receive { stream: stream.id, time, message: Cow::Borrowed(message) })

@@ -14,6 +14,7 @@ use crate::{
         template::{Entry, TestCommand},
         workspace::{ClusterKind, TimelineFolder, Workspace, WorkspaceError},
     },
+    settings::User,
 };
 
 /// Why the cluster is not as it should be.
@@ -102,6 +103,14 @@ impl Cluster {
         match self {
             Self::Compose(cluster) => cluster.set_up(setup),
             Self::Processes(cluster) => cluster.set_up(setup),
+        }
+    }
+
+    /// Who may ask its members everything, once authentication is on.
+    pub fn user(&self) -> Option<User> {
+        match self {
+            Self::Compose(cluster) => cluster.setup().user(),
+            Self::Processes(cluster) => cluster.setup().user(),
         }
     }
 

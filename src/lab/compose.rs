@@ -141,6 +141,11 @@ impl ComposeCluster {
         self.setup = setup;
     }
 
+    /// What it is brought up with.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     /// The services that there are with this number of members.
     fn present(&self) -> Vec<String> {
         let members = self.setup.member_names();

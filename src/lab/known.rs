@@ -1,7 +1,7 @@
 //! Bugs of etcd that are known: data, which say of a finding that it is one of them. In go findings, the version and
 //! the classes of traffic that they were found with; out come the issues that explain it. It decides no verdict.
 
-use std::{collections::BTreeSet, str::FromStr, sync::LazyLock};
+use std::{collections::BTreeSet, fmt, str::FromStr, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +18,8 @@ use crate::{
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bug {
-    /// Its number in etcd's tracker.
-    pub issue: u32,
+    /// What it is known as.
+    pub issue: Issue,
     /// What is wrong, in a line.
     pub title: String,
     /// The versions that have it.
@@ -34,6 +34,25 @@ pub struct Bug {
     pub words: Vec<String>,
     /// The traffic without which it does not show.
     pub class: Option<Class>,
+}
+
+/// What a bug is known as.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Issue {
+    /// An issue, or a pull request, in etcd's tracker.
+    Number(u32),
+    /// A security advisory, by its name there.
+    Advisory(String),
+}
+
+impl fmt::Display for Issue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "#{number}"),
+            Self::Advisory(name) => f.write_str(name),
+        }
+    }
 }
 
 /// Part of a minor release.
@@ -87,13 +106,13 @@ pub enum SetAside {
     Nothing,
     /// All that are known.
     Known,
-    /// These, by their numbers in etcd's tracker.
-    Issues(Vec<u32>),
+    /// These, by what they are known as.
+    Issues(Vec<Issue>),
 }
 
 impl SetAside {
     /// Whether a finding that these issues explain is set aside.
-    pub fn includes(&self, known: &[u32]) -> bool {
+    pub fn includes(&self, known: &[Issue]) -> bool {
         match self {
             Self::Nothing => false,
             Self::Known => !known.is_empty(),
@@ -102,7 +121,7 @@ impl SetAside {
     }
 }
 
-/// `known`, or numbers with commas between them.
+/// `known`, or numbers and names with commas between them.
 impl FromStr for SetAside {
     type Err = String;
 
@@ -111,10 +130,11 @@ impl FromStr for SetAside {
             return Ok(Self::Known);
         }
         let issue = |word: &str| {
-            let issue = word.trim_start_matches('#').parse().ok();
-            let issue = issue.filter(|issue| BUGS.iter().any(|bug| bug.issue == *issue));
-            let all: Vec<_> = BUGS.iter().map(|bug| bug.issue.to_string()).collect();
-            issue.ok_or_else(|| format!("{word:?} is no known bug; there is: known, {}", all.join(", ")))
+            let name = |bug: &Bug| bug.issue.to_string().trim_start_matches('#').to_owned();
+            let bug = BUGS.iter().find(|bug| name(bug) == word.trim_start_matches('#'));
+            let all: Vec<_> = BUGS.iter().map(name).collect();
+            bug.map(|bug| bug.issue.clone())
+                .ok_or_else(|| format!("{word:?} is no known bug; there is: known, {}", all.join(", ")))
         };
         text.split(',').map(issue).collect::<Result<_, _>>().map(Self::Issues)
     }
@@ -137,7 +157,7 @@ pub struct Found {
     #[serde(flatten)]
     pub finding: Finding,
     /// The issues that explain it; none if it is news.
-    pub known: Vec<u32>,
+    pub known: Vec<Issue>,
 }
 
 /// Says of broken properties as what they are known, by the bugs that this version has under such traffic.
@@ -147,14 +167,14 @@ pub fn name(properties: &mut [Property], version: EtcdVersion, classes: &[Class]
         let finding = Finding::of_property(property);
         let known = found.iter().find(|found| found.finding == finding && !found.known.is_empty());
         if let Some(known) = known {
-            property.reason = format!("known as etcd issue {}", words(&known.known));
+            property.reason = format!("known as etcd's {}", words(&known.known));
         }
     }
 }
 
-/// Numbers of issues, for people.
-pub fn words(known: &[u32]) -> String {
-    let names: Vec<_> = known.iter().map(|issue| format!("#{issue}")).collect();
+/// Issues, for people.
+pub fn words(known: &[Issue]) -> String {
+    let names: Vec<_> = known.iter().map(ToString::to_string).collect();
     names.join(" or ")
 }
 
@@ -165,13 +185,13 @@ pub fn explain(findings: &[Finding], version: Option<EtcdVersion>, classes: &[Cl
     let bugs =
         |finding: &Finding| -> Vec<&Bug> { BUGS.iter().filter(|bug| explains(bug, finding)).collect() };
     let diverging = findings.iter().flat_map(bugs).filter(|bug| bug.diverges);
-    let diverging: BTreeSet<u32> = diverging.map(|bug| bug.issue).collect();
+    let diverging: BTreeSet<&Issue> = diverging.map(|bug| &bug.issue).collect();
     let found = |finding: Finding| {
-        let mut known: Vec<u32> = bugs(&finding).into_iter().map(|bug| bug.issue).collect();
+        let mut known: Vec<&Issue> = bugs(&finding).into_iter().map(|bug| &bug.issue).collect();
         if known.is_empty() {
             known.extend(&diverging);
         }
-        Found { finding, known }
+        Found { finding, known: known.into_iter().cloned().collect() }
     };
     findings.iter().cloned().map(found).collect()
 }
@@ -185,9 +205,9 @@ mod tests {
         Finding { property: property.to_owned(), evidence: vec![evidence.to_owned()], after: None }
     }
 
-    fn explained(finding: &Finding, version: &str, classes: &[Class]) -> Vec<u32> {
+    fn explained(finding: &Finding, version: &str, classes: &[Class]) -> Vec<String> {
         let found = explain(std::slice::from_ref(finding), version.parse().ok(), classes);
-        found.into_iter().flat_map(|found| found.known).collect()
+        found.into_iter().flat_map(|found| found.known).map(|issue| issue.to_string()).collect()
     }
 
     #[test]
@@ -196,19 +216,19 @@ mod tests {
             let is_known = |name: &String| Guarantee::ALL.iter().any(|guarantee| guarantee.name() == *name);
             assert!(!bug.versions.is_empty() && bug.properties.iter().all(is_known), "{bug:?}");
         }
-        assert!(BUGS.is_sorted_by_key(|bug| bug.issue));
+        assert!(BUGS.is_sorted_by(|one, other| one.issue < other.issue));
     }
 
     #[test]
     fn a_finding_is_explained_by_version_property_words_and_class() {
         let lost = finding("watch-resumable", "a watch lacks delete of k");
-        assert_eq!(explained(&lost, "3.5.16", &[]), [19179]);
-        assert_eq!(explained(&lost, "3.5.15", &[]), [18089, 19179]);
-        assert_eq!(explained(&lost, "3.5.30", &[]), [] as [u32; 0]);
-        assert_eq!(explained(&finding("watch-resumable", "put"), "3.5.15", &[]), [] as [u32; 0]);
+        assert_eq!(explained(&lost, "3.5.16", &[]), ["#19179"]);
+        assert_eq!(explained(&lost, "3.5.15", &[]), ["#18089", "#19179"]);
+        assert_eq!(explained(&lost, "3.5.30", &[]), [] as [&str; 0]);
+        assert_eq!(explained(&finding("watch-resumable", "put"), "3.5.15", &[]), [] as [&str; 0]);
         let differs = finding("members-agree", "");
-        assert_eq!(explained(&differs, "3.5.30", &[]), [] as [u32; 0]);
-        assert_eq!(explained(&differs, "3.5.30", &[Class::PastInWrites]), [18667]);
+        assert_eq!(explained(&differs, "3.5.30", &[]), [] as [&str; 0]);
+        assert_eq!(explained(&differs, "3.5.30", &[Class::PastInWrites]), ["#18667"]);
     }
 
     /// What comes of members that differ is no news.
@@ -236,14 +256,24 @@ mod tests {
         let mut properties = [property(Guarantee::WatchBookmarkable), property(Guarantee::WatchLife)];
         name(&mut properties, "3.5.16".parse().unwrap(), &[]);
         let reasons = properties.map(|property| property.reason);
-        assert_eq!(reasons, ["known as etcd issue #20221".to_owned(), String::new()]);
+        assert_eq!(reasons, ["known as etcd's #20221".to_owned(), String::new()]);
     }
 
     #[test]
     fn what_is_set_aside_is_named_by_numbers() {
         let some: SetAside = "18089,#20221".parse().unwrap();
-        assert!(some.includes(&[15220, 20221]) && !some.includes(&[15220]) && !some.includes(&[]));
-        assert!("known".parse::<SetAside>().unwrap().includes(&[1]) && !SetAside::Nothing.includes(&[1]));
+        let [one, other] = [15220, 20221].map(Issue::Number);
+        assert!(
+            some.includes(&[one.clone(), other])
+                && !some.includes(std::slice::from_ref(&one))
+                && !some.includes(&[])
+        );
+        assert!(
+            "known".parse::<SetAside>().unwrap().includes(std::slice::from_ref(&one))
+                && !SetAside::Nothing.includes(&[one])
+        );
+        let advisory: SetAside = "GHSA-xg4h-6gfc-h4m8".parse().unwrap();
+        assert!(advisory.includes(&[Issue::Advisory("GHSA-xg4h-6gfc-h4m8".to_owned())]));
         assert!("1".parse::<SetAside>().unwrap_err().contains("18089"));
     }
 }

@@ -117,6 +117,11 @@ impl LocalCluster {
         self.setup = setup;
     }
 
+    /// What it is brought up with.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     /// Uses members that another lab has brought up, with its network, if it has one.
     pub fn attach(&mut self, endpoints: &str, network: Option<&str>) {
         let (endpoints, network) = (endpoints.to_owned(), network.map(str::to_owned));

@@ -24,7 +24,7 @@ use crate::{
         workspace::{TimelineFolder, WorkspaceError, failed},
     },
     proto::etcdserverpb::StatusResponse,
-    settings::{Endpoint, Settings},
+    settings::{Endpoint, Settings, User},
     types::Monotonic,
 };
 
@@ -122,7 +122,9 @@ impl Observer {
             let mut clients = Vec::new();
             for member in &members {
                 if let Some(url) = cluster.member_url(member).await {
-                    clients.extend(self.client(member, &url).map(|client| (member.clone(), client)));
+                    clients.extend(
+                        self.client(member, &url, cluster.user()).map(|client| (member.clone(), client)),
+                    );
                 }
             }
             self.look(clients).await?;
@@ -172,34 +174,40 @@ impl Observer {
     }
 
     /// A client with the connection that it has, unless the member has moved.
-    fn client(&self, member: &str, url: &str) -> Option<Client> {
+    fn client(&self, member: &str, url: &str, user: Option<User>) -> Option<Client> {
         let mut clients = self.clients.borrow_mut();
         if let Some((known, client)) = clients.get(member)
             && known == url
         {
             return Some(client.clone());
         }
-        let client = client(url, DEADLINE, DEADLINE).ok()?;
+        let client = client(url, user, DEADLINE, DEADLINE).ok()?;
         clients.insert(member.to_owned(), (url.to_owned(), client.clone()));
         Some(client)
     }
 }
 
 /// A client of the lab's own: nothing of the environment, plain text. The error is for people.
-pub fn client(url: &str, dial_timeout: Duration, deadline: Duration) -> Result<Client, String> {
-    client_named(None, url, dial_timeout, deadline)
+pub fn client(
+    url: &str,
+    user: Option<User>,
+    dial_timeout: Duration,
+    deadline: Duration,
+) -> Result<Client, String> {
+    client_named(None, url, user, dial_timeout, deadline)
 }
 
 /// The same with a name for the member.
 pub fn client_named(
     named: Option<&str>,
     url: &str,
+    user: Option<User>,
     dial_timeout: Duration,
     deadline: Duration,
 ) -> Result<Client, String> {
     let variable = |name: &str| (name == "ETCDCTL_ENDPOINTS").then(|| url.to_owned());
     let settings = Settings::from_variables(variable).map_err(|error| error.to_string())?;
-    let settings = Settings { dial_timeout, command_timeout: deadline, ..settings };
+    let settings = Settings { user, dial_timeout, command_timeout: deadline, ..settings };
     let named = named.map(|name| Endpoint { name: name.to_owned(), ..settings.endpoints[0].clone() });
     let endpoint = named.as_ref().unwrap_or(&settings.endpoints[0]);
     Client::new(endpoint, &settings).map_err(|error| error.to_string())

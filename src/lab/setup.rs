@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, env};
 
-use crate::settings::CLASSES_VARIABLE;
+use crate::settings::{CLASSES_VARIABLE, Class, User};
 
 /// As many members as in `docker-compose.yaml`.
 pub const USUAL_MEMBERS: usize = 3;
@@ -37,6 +37,12 @@ impl Setup {
     /// The names of the members, in order.
     pub fn member_names(&self) -> Vec<String> {
         (0..self.members).map(member_name).collect()
+    }
+
+    /// Who may ask members everything, once authentication is on.
+    pub fn user(&self) -> Option<User> {
+        let classes = self.environment.get(CLASSES_VARIABLE)?;
+        classes.split(',').any(|name| name.trim() == Class::Auth.name()).then(User::root)
     }
 }
 

@@ -27,6 +27,7 @@ pub struct RecordedStream {
     id: StreamId,
     process: ProcessId,
     member: String,
+    user: Option<String>,
     stream: Stream,
     ended: bool,
 }
@@ -55,22 +56,22 @@ impl Recorder {
         first: &Sent,
     ) -> Result<RecordedStream, HistoryError> {
         let id = StreamId(self.next_stream.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        let member = client.endpoint().name.clone();
-        self.record_send(id, process, &member, first)?;
+        let (member, user) = (client.endpoint().name.clone(), client.user().map(str::to_owned));
+        self.record_send((id, process), (&member, user.as_deref()), first)?;
         let stream = client.open_stream(first);
-        Ok(RecordedStream { recorder: Arc::clone(self), id, process, member, stream, ended: false })
+        Ok(RecordedStream { recorder: Arc::clone(self), id, process, member, user, stream, ended: false })
     }
 
     fn record_send(
         &self,
-        stream: StreamId,
-        process: ProcessId,
-        member: &str,
+        (stream, process): (StreamId, ProcessId),
+        (member, user): (&str, Option<&str>),
         message: &Sent,
     ) -> Result<(), HistoryError> {
         let time = clock::monotonic_now();
         let (member, message) = (Cow::Borrowed(member), Cow::Borrowed(message));
-        self.write(&Record::Send(Send { stream, process, time, member, message }))
+        let user = user.map(Cow::Borrowed);
+        self.write(&Record::Send(Send { stream, process, time, member, user, message }))
     }
 }
 
@@ -86,7 +87,8 @@ impl RecordedStream {
         if self.ended {
             return Ok(());
         }
-        self.recorder.record_send(self.id, self.process, &self.member, message)?;
+        let asked = (self.member.as_str(), self.user.as_deref());
+        self.recorder.record_send((self.id, self.process), asked, message)?;
         self.stream.send(message);
         Ok(())
     }

@@ -21,11 +21,12 @@ pub enum Sort {
     Locks,
     Watches,
     Maintenance,
+    Permissions,
 }
 
 impl Sort {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OwnKeys,
         Self::Deletes,
         Self::Transactions,
@@ -34,6 +35,7 @@ impl Sort {
         Self::Locks,
         Self::Watches,
         Self::Maintenance,
+        Self::Permissions,
     ];
 
     /// The name in files and in the environment.
@@ -47,6 +49,7 @@ impl Sort {
             Self::Locks => "locks",
             Self::Watches => "watches",
             Self::Maintenance => "maintenance",
+            Self::Permissions => "permissions",
         }
     }
 
@@ -57,6 +60,7 @@ impl Sort {
             Self::Kubernetes => &[Capability::Transactions],
             Self::Leases | Self::Locks => &[Capability::Leases],
             Self::Watches => &[Capability::Watches],
+            Self::Permissions => &[Capability::Users],
             Self::OwnKeys | Self::Transactions | Self::Maintenance => &[],
         };
         let any: &[Capability] = match self {

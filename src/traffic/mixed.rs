@@ -10,7 +10,10 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{contend, deletes, generate, kubernetes, leases, locks, maintenance, session::Session, watches};
+use super::{
+    contend, deletes, generate, kubernetes, leases, locks, maintenance, permissions, session::Session,
+    watches,
+};
 use crate::{
     history::HistoryError,
     random,
@@ -38,11 +41,13 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Draws the choices of a run: most sorts of traffic are in it, some of them much more than others.
-pub fn draw() -> Mix {
+/// Draws the choices of a run: most sorts of traffic are in it, some of them much more than others. Users with narrow
+/// permissions are only where authentication is on.
+pub fn draw(with_auth: bool) -> Mix {
     let weight = |sort: Sort| match sort {
         Sort::Transactions => *random::choice(&[1, 1, 4]),
         Sort::Maintenance => *random::choice(&[0, 0, 1]),
+        Sort::Permissions if !with_auth => 0,
         _ => *random::choice(&[0, 1, 1, 4]),
     };
     Mix {
@@ -133,6 +138,11 @@ async fn one(session: &Arc<Session>, sort: Sort, left: Duration) -> Result<(u64,
             plan.budget = plan.budget.min(left);
             (maintenance::run(session, &plan).await?.failed, 0)
         }
+        Sort::Permissions => {
+            let mut plan = permissions::Plan::draw();
+            plan.budget = plan.budget.min(left);
+            (permissions::run(session, &plan).await?.failed, 0)
+        }
     })
 }
 
@@ -143,11 +153,12 @@ mod tests {
     /// Every sort comes up, and none is in all runs but transactions.
     #[test]
     fn mixes_differ() {
-        let mixes: Vec<Mix> = (0..200).map(|_| draw()).collect();
+        let mixes: Vec<Mix> = (0..200).map(|_| draw(true)).collect();
         for sort in Sort::ALL {
             let present = mixes.iter().filter(|mix| mix.weights[&sort] > 0).count();
             let always = sort == Sort::Transactions;
             assert!(present > 20 && (present == mixes.len()) == always, "{}", sort.name());
         }
+        assert!((0..20).all(|_| draw(false).weights[&Sort::Permissions] == 0));
     }
 }

@@ -24,7 +24,7 @@ pub struct Paced {
     pause: f64,
     /// Requests answered.
     pub answered: u64,
-    /// Requests without an answer.
+    /// Requests without an answer, but those that were forbidden.
     pub failed: u64,
 }
 
@@ -54,7 +54,7 @@ impl Paced {
         let outcome = self.worker.perform(member, request).await?;
         if outcome.response().is_some() {
             self.answered += 1;
-        } else {
+        } else if !outcome.is_forbidden() {
             self.failed += 1;
             pause(AFTER_FAILURE_AT_MOST_MS).await;
         }

@@ -23,7 +23,7 @@ use crate::{
         stream::{Next, RecordedStream},
     },
     revision::RevisionTracker,
-    settings::{self, Class, Settings, SettingsError},
+    settings::{self, Class, Settings, SettingsError, User},
     types::{ProcessId, Revision},
 };
 
@@ -75,12 +75,15 @@ impl Session {
 
     /// The same with given settings and history folder.
     pub fn with(settings: &Settings, folder: &Path, command: &str) -> Result<Arc<Self>, SessionError> {
-        let clients = Client::of_each(settings)?;
+        let classes = settings::classes()?;
+        let root = || classes.contains(&Class::Auth).then(User::root);
+        let settings = Settings { user: settings.user.clone().or_else(root), ..settings.clone() };
+        let clients = Client::of_each(&settings)?;
         let counters = Counters::open(folder)?;
         let recorder = Arc::new(Recorder::create(folder, command)?);
         Ok(Arc::new(Self {
             clients,
-            classes: settings::classes()?,
+            classes,
             lacks: settings::lacks()?,
             recorder,
             counters,
@@ -152,6 +155,13 @@ impl Session {
             process: self.counters.allocate_process()?,
             written: 0,
         })
+    }
+
+    /// The same as another user.
+    pub fn worker_as(self: &Arc<Self>, user: &User, deadline: Duration) -> Result<Worker, HistoryError> {
+        let mut worker = self.worker(deadline)?;
+        worker.clients = worker.clients.iter().map(|client| client.as_user(user.clone())).collect();
+        Ok(worker)
     }
 
     fn tracker(&self) -> std::sync::MutexGuard<'_, RevisionTracker> {

@@ -60,6 +60,7 @@ pub fn stream(past: &Past<'_>, number: u64, random: &mut StdRng) -> Stream {
         id: StreamId(number + 1),
         process: ProcessId(2_000_000 + number),
         member: format!("etcd{member}").into(),
+        user: None,
         messages,
         ended,
     }
@@ -96,6 +97,7 @@ pub fn of_everything(past: &Past<'_>, numbers: Range<u64>) -> Vec<Stream> {
             id: StreamId(number + 1),
             process: ProcessId(2_000_000 + number),
             member: format!("etcd{}", member_of(number)).into(),
+            user: None,
             messages,
             ended: None,
         }

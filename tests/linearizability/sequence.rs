@@ -57,6 +57,7 @@ fn sequence() -> Generated {
             id: OperationId(number),
             process: ProcessId(1),
             member: "etcd0".into(),
+            user: None,
             call: Monotonic(number * 10),
             request,
             returned: Some((Monotonic(number * 10 + 5), Outcome::Ok(Response { header, answer }))),

@@ -23,6 +23,7 @@ fn story(done: Vec<(Request, Option<(i64, Answer)>)>) -> Generated {
         id: OperationId(number),
         process: ProcessId(number),
         member: "etcd0".into(),
+        user: None,
         call: Monotonic(100 * number),
         request,
         returned: answer.map(|(revision, answer)| {
@@ -327,6 +328,7 @@ fn tells_delete(key: &str, revision: i64) -> Stream {
         id: StreamId(1),
         process: ProcessId(99),
         member: "etcd0".into(),
+        user: None,
         messages: (9000..).map(Monotonic).zip(messages).collect(),
         ended: None,
     }

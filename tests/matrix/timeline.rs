@@ -18,15 +18,18 @@ use crate::{
     place::Proxy,
 };
 
+/// It has something to do only where authentication is on, where all other commands are `root`.
+const PERMISSIONS: &str = "parallel_driver_permissions";
 const FIRST: &str = "first_record_baseline";
 /// What runs beside each other.
-const TOGETHER: [&str; 7] = [
+const TOGETHER: [&str; 8] = [
     "parallel_driver_generate_traffic",
     "parallel_driver_watches",
     "parallel_driver_transactions",
     "parallel_driver_kubernetes",
     "parallel_driver_leases",
     "parallel_driver_locks",
+    PERMISSIONS,
     "anytime_check_members",
 ];
 /// What runs alone after that, in this order.
@@ -103,7 +106,8 @@ pub fn run(binary: &EtcdBinary, with: &BTreeSet<String>, rules: &str) -> Asserte
     });
     let folder = temporary_folder();
     let proxy = Proxy::start(&cluster.endpoints(), &["--quiet", "--seed", "7", "--rule", rules]);
-    let place = Place { folder: folder.path(), endpoints: &proxy.endpoints };
+    let classes = if with.contains(PERMISSIONS) { "little-of-all,auth" } else { "little-of-all" };
+    let place = Place { folder: folder.path(), endpoints: &proxy.endpoints, classes };
     let mut asserted = Asserted::default();
     let chosen = |name: &&&'static str| with.contains(**name);
     place.run(&[FIRST], &mut asserted);
@@ -122,6 +126,7 @@ pub fn run(binary: &EtcdBinary, with: &BTreeSet<String>, rules: &str) -> Asserte
 struct Place<'a> {
     folder: &'a Path,
     endpoints: &'a str,
+    classes: &'a str,
 }
 
 impl Place<'_> {
@@ -153,7 +158,7 @@ impl Place<'_> {
             .env_clear()
             .env("ETCDCTL_ENDPOINTS", self.endpoints)
             .env("ETCD_ANTITHESIS_HISTORY", self.folder.join("history"))
-            .env("ETCD_ANTITHESIS_CLASSES", "little-of-all")
+            .env("ETCD_ANTITHESIS_CLASSES", self.classes)
             .env("ANTITHESIS_SDK_LOCAL_OUTPUT", self.sdk())
             .stdout(said.try_clone().unwrap())
             .stderr(said)

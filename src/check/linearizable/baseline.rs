@@ -101,6 +101,7 @@ mod tests {
                 id: OperationId(1),
                 process: ProcessId(1),
                 member: "etcd0".into(),
+                user: None,
                 call: Monotonic(0),
                 request,
                 returned: Some((Monotonic(1), Outcome::Ok(Response { header, answer }))),

@@ -22,6 +22,7 @@ fn operation(number: u64, member: u64, request: Request, revision: i64, answer: 
         id: OperationId(number),
         process: ProcessId(number),
         member: format!("etcd{member}").into(),
+        user: None,
         call: Monotonic(number * 10),
         request,
         returned: Some((Monotonic(number * 10 + 5), Outcome::Ok(Response { header, answer }))),

@@ -108,6 +108,7 @@ impl<'h> States<'h> {
             id: OperationId(1),
             process: self.process,
             member: Arc::clone(&self.member),
+            user: None,
             call: self.began,
             request: Request::Range(range),
             returned: Some((self.began, Outcome::Ok(response))),

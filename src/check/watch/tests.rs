@@ -121,6 +121,7 @@ fn operation(id: i64, request: Request, answer: Answer) -> Operation {
         id: OperationId(call),
         process: ProcessId(9),
         member: "etcd0".into(),
+        user: None,
         call: Monotonic(call),
         request,
         returned: Some((Monotonic(call + 50), Outcome::Ok(Response { header, answer }))),
@@ -148,6 +149,7 @@ fn history(operations: Vec<Operation>, streams: Vec<Vec<(Monotonic, Message)>>) 
         id: StreamId(id),
         process: ProcessId(id),
         member: format!("etcd{id}").into(),
+        user: None,
         messages,
         ended: None,
     };

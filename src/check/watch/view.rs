@@ -18,7 +18,7 @@ const ALL: WatchId = WatchId(-1);
 
 /// A watch with all that it was told.
 #[derive(Debug)]
-pub(super) struct Watch<'h> {
+pub(in crate::check) struct Watch<'h> {
     /// Where it was recorded.
     pub of: Place<'h>,
     /// What was asked for.
@@ -43,14 +43,14 @@ pub(super) struct Watch<'h> {
 
 /// The stream of a watch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'h> {
+pub(in crate::check) struct Place<'h> {
     pub history: &'h History,
     pub stream: &'h Stream,
 }
 
 /// An event that a watch was told.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told<'h> {
+pub(in crate::check) struct Told<'h> {
     pub event: &'h Event,
     /// The position of its message.
     pub position: u32,
@@ -58,7 +58,7 @@ pub(super) struct Told<'h> {
 
 /// Word that all events up to a revision were told.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Progress {
+pub(in crate::check) struct Progress {
     pub revision: Revision,
     /// The position of its message.
     pub position: u32,

@@ -1,13 +1,17 @@
 //! Answers of the services beside the key-value one, from protobuf. Requests are so plain that the client writes them
 //! where it sends them.
 
-use super::{MalformedAnswer, header, key_value};
+use super::{MalformedAnswer, header, interval, key_value};
 use crate::{
     operation::{
-        Answer, Header, Response,
+        Answer, Header, KeyRange, Response,
+        auth::Access,
         service::{ElectionAnswer, LeaderKey, LeaseAnswer, LockAnswer, MaintenanceAnswer, MemberStatus},
     },
-    proto::{etcdserverpb as pb, v3electionpb, v3lockpb},
+    proto::{
+        authpb::{Permission, permission::Type},
+        etcdserverpb as pb, v3electionpb, v3lockpb,
+    },
     types::{Blob, LeaseId, MemberId, Revision},
 };
 
@@ -154,4 +158,20 @@ pub fn snapshot(header: Option<&pb::ResponseHeader>, bytes: u64) -> Response {
 /// The answer to the wish for another leader.
 pub fn leader_moved(response: &pb::MoveLeaderResponse) -> Response {
     maintenance(optional(response.header.as_ref()), MaintenanceAnswer::MoveLeader {})
+}
+
+/// What a role is permitted, as protobuf.
+pub fn permission(access: Access, keys: &KeyRange) -> Permission {
+    let (key, range_end) = interval(keys);
+    let kind = match access {
+        Access::Read => Type::Read,
+        Access::Write => Type::Write,
+        Access::ReadWrite => Type::Readwrite,
+    };
+    Permission { perm_type: kind.into(), key, range_end }
+}
+
+/// The answer to a change of users and roles.
+pub fn authorized(header: Option<&pb::ResponseHeader>) -> Result<Response, MalformedAnswer> {
+    Ok(Response { header: self::header(header)?, answer: Answer::Auth {} })
 }

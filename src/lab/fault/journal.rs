@@ -216,7 +216,7 @@ mod tests {
         let journal = Journal::new(folder.path().join("history"));
         assert!(!folder.path().join("history").exists());
         let soon = Duration::from_millis(300);
-        let client = observer::client("http://127.0.0.1:1", soon, soon).unwrap();
+        let client = observer::client("http://127.0.0.1:1", None, soon, soon).unwrap();
         let compact = Request::Compact(Compact { revision: Revision(7), physical: false });
         for _ in 0..2 {
             journal.perform(&client, &compact).await.unwrap_err();

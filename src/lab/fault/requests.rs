@@ -35,7 +35,7 @@ impl<'a> Requests<'a> {
     }
 
     async fn client(self, member: &str, deadline: Duration) -> Result<Client, String> {
-        observer::client(&self.url(member).await?, QUICK, deadline)
+        observer::client(&self.url(member).await?, self.cluster.user(), QUICK, deadline)
     }
 
     async fn url(self, member: &str) -> Result<String, String> {
@@ -76,7 +76,8 @@ impl<'a> Requests<'a> {
     /// A client that calls the member by the name that the commands know it by, for what is recorded.
     pub async fn known_client(self, member: &str, deadline: Duration) -> Result<Client, String> {
         let url = self.url(member).await?;
-        observer::client_named(Some(&self.known_as(member, &url)), &url, QUICK, deadline)
+        let named = self.known_as(member, &url);
+        observer::client_named(Some(&named), &url, self.cluster.user(), QUICK, deadline)
     }
 
     /// What a member says of itself, if it does soon.

@@ -29,6 +29,8 @@ const FLAGS: [(&str, &[&str]); 5] = [
 const FLAG: f64 = 0.65;
 /// How likely a timeline has writing transactions that read in the past, beside which other faults are hard to see.
 const PAST_IN_WRITES: f64 = 0.5;
+/// How likely authentication is on, with users among the traffic: all other traffic is `root`'s then.
+const AUTH: f64 = 0.2;
 /// How much more often than with `--faults heavy` faults come that strike members at what they were asked for.
 const COUPLED: f64 = 3.0;
 /// How likely no fault strikes.
@@ -123,8 +125,13 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
 impl Profile {
     /// Draws one with so many members.
     pub fn draw(members: Members, rng: &mut StdRng) -> Self {
-        let traffic: BTreeMap<Sort, u64> =
+        let mut classes = if rng.gen_bool(PAST_IN_WRITES) { vec![Class::PastInWrites] } else { vec![] };
+        let mut traffic: BTreeMap<Sort, u64> =
             Sort::ALL.into_iter().map(|sort| (sort, weight(sort, rng))).filter(|(_, w)| *w > 0).collect();
+        if rng.gen_bool(AUTH) {
+            classes.push(Class::Auth);
+            traffic.insert(Sort::Permissions, *[1, 2, 4].choose(rng).expect("there are some"));
+        }
         let flags = FLAGS.iter().filter(|_| rng.gen_bool(FLAG)).collect::<Vec<_>>();
         let flags = flags.into_iter().map(|(name, values)| {
             let value = values.choose(rng).expect("each flag has values");
@@ -140,7 +147,7 @@ impl Profile {
             duration: Duration::from_secs(*DURATIONS.choose(rng).expect("there are some")),
             ending: if rng.gen_bool(0.8) { Ending::Eventually } else { Ending::Finally },
             lanes: *[2, 3, 4, 6].choose(rng).expect("there are some"),
-            classes: if rng.gen_bool(PAST_IN_WRITES) { vec![Class::PastInWrites] } else { vec![] },
+            classes,
             traffic,
             flags,
             faults: faults.draw(rng.r#gen(), 1),
@@ -180,6 +187,9 @@ impl Profile {
         if lacks.first_of(&needed).is_some() {
             self.classes.retain(|class| *class != Class::PastInWrites);
         }
+        if !lacks.has(Capability::Users) {
+            self.classes.retain(|class| *class != Class::Auth);
+        }
         self
     }
 
@@ -194,7 +204,12 @@ impl Profile {
         if !lacks.is_nothing() {
             environment.insert(LACKS_VARIABLE, lacks.names());
         }
-        Setup { members: self.members.0, flags: self.flags.clone(), environment }
+        let mut flags = self.flags.clone();
+        if self.classes.contains(&Class::Auth) {
+            // Who authenticates often is not to wait for a strong hash of a password that everybody knows.
+            flags.entry("bcrypt-cost".to_owned()).or_insert_with(|| "4".to_owned());
+        }
+        Setup { members: self.members.0, flags, environment }
     }
 }
 
@@ -203,6 +218,7 @@ fn weight(sort: Sort, rng: &mut StdRng) -> u64 {
     let weights: &[u64] = match sort {
         Sort::Watches | Sort::Transactions => &[1, 2, 4],
         Sort::Maintenance => &[0, 1, 2],
+        Sort::Permissions => &[0],
         _ => &[0, 0, 0, 1],
     };
     *weights.choose(rng).expect("there are some")
@@ -263,7 +279,12 @@ mod tests {
             assert!((20..180).contains(&among(&|p| p.flags.contains_key(flag))), "{flag}");
         }
         assert_eq!(among(&|p| always.iter().all(|sort| p.traffic.contains_key(sort))), 200);
-        assert!((60..140).contains(&among(&|p| !p.classes.is_empty())));
+        for (class, times) in [(Class::PastInWrites, 60..140), (Class::Auth, 20..70)] {
+            assert!(times.contains(&among(&|p| p.classes.contains(&class))), "{}", class.name());
+        }
+        let with_users = |p: &Profile| p.traffic.contains_key(&Sort::Permissions);
+        assert!(profiles.iter().all(|p| with_users(p) == p.classes.contains(&Class::Auth)));
+        assert!(profiles.iter().all(|p| p.setup(&Lacks::default()).user().is_some() == with_users(p)));
         assert!((2..50).contains(&among(&|p| p.faults.is_none())));
     }
 

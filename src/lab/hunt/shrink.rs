@@ -5,7 +5,10 @@
 use std::time::{Duration, Instant};
 
 use super::{Hunt, Target, Trial, profile::Profile};
-use crate::lab::{error::LabError, fault::profile::Profile as Faults, known::Found};
+use crate::{
+    lab::{error::LabError, fault::profile::Profile as Faults, known::Found},
+    settings::{Class, mix::Sort},
+};
 
 /// So many timelines say how often a profile breaks a property.
 const TIMELINES: usize = 5;
@@ -150,7 +153,10 @@ fn smaller(profile: &Profile) -> Vec<Profile> {
     let mut with = |change: &dyn Fn(&mut Profile)| {
         let mut changed = profile.clone();
         change(&mut changed);
-        if changed != *profile {
+        if !changed.classes.contains(&Class::Auth) {
+            changed.traffic.remove(&Sort::Permissions);
+        }
+        if changed != *profile && !changed.traffic.is_empty() {
             all.push(changed);
         }
     };
@@ -160,6 +166,9 @@ fn smaller(profile: &Profile) -> Vec<Profile> {
         with(&|it| it.faults.weights.retain(|kind, _| !kinds[part.clone()].contains(kind)));
     }
     with(&|it| it.classes.clear());
+    for class in &profile.classes {
+        with(&|it| it.classes.retain(|other| other != class));
+    }
     let sorts: Vec<_> = profile.traffic.keys().copied().collect();
     for part in parts(sorts.len()).filter(|part| part.len() < sorts.len()) {
         with(&|it| it.traffic.retain(|sort, _| !sorts[part.clone()].contains(sort)));

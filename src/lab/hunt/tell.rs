@@ -9,7 +9,7 @@ use super::{Hunt, RECORD_FILE, Trial, shrink::Shrunk};
 use crate::{
     lab::{
         error::LabError,
-        known::{self, Found},
+        known::{self, Found, Issue},
         run,
     },
     report::{
@@ -48,7 +48,7 @@ struct Row {
     timelines: Vec<usize>,
     /// From the hunt's start.
     first: f64,
-    known: Vec<u32>,
+    known: Vec<Issue>,
     evidence: String,
 }
 
@@ -91,7 +91,7 @@ impl Hunt<'_> {
                     row.evidence = found.finding.evidence.first().cloned().unwrap_or_default();
                 }
                 row.timelines.push(trial.number);
-                row.known.extend(&found.known);
+                row.known.extend(found.known.clone());
             }
         }
         let all = self.trials.len();
@@ -108,7 +108,7 @@ impl Hunt<'_> {
         let mut table = plain_table(run::width());
         table.set_header(["broken", "etcd", "known as", "timelines", "first", "for example"]);
         for ((property, etcd), mut row) in rows {
-            row.known.sort_unstable();
+            row.known.sort();
             row.known.dedup();
             let known = if row.known.is_empty() { "-".to_owned() } else { known::words(&row.known) };
             let often = format!("{} of {all}", row.timelines.len());

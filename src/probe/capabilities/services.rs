@@ -39,7 +39,13 @@ impl Trier {
                 let list = self.client.member_list(true).await?;
                 expect(!list.members.is_empty(), "the list of members is empty")
             }
-            Capability::MemberChanges => known_by(self.remove_nobody().await),
+            Capability::MemberChanges => {
+                let nobody = pb::MemberRemoveRequest { id: 0 };
+                known_by(self.call("/etcdserverpb.Cluster/MemberRemove", &nobody).await)
+            }
+            Capability::Users => {
+                known_by(self.call("/etcdserverpb.Auth/UserList", &pb::AuthUserListRequest {}).await)
+            }
             _ => {
                 let status = self.client.status().await?.message;
                 expect(status.leader != 0, "the status tells no leader")
@@ -112,9 +118,8 @@ impl Trier {
         self.ask(Request::Election(ElectionRequest::Resign { leader })).await.map(drop)
     }
 
-    /// No member has this id.
-    async fn remove_nobody(&self) -> Trial {
-        let call = Call::new("/etcdserverpb.Cluster/MemberRemove", &pb::MemberRemoveRequest { id: 0 });
+    async fn call(&self, method: &'static str, message: &impl prost::Message) -> Trial {
+        let call = Call::new(method, message);
         match call.send(&self.client, &Tape::default()).await {
             Ok(_) => Ok(()),
             Err(AskError::Call(error)) => Err(error.into()),

@@ -82,7 +82,7 @@ impl Recording {
         let operation = OperationId(self.next_operation.fetch_add(1, Ordering::Relaxed));
         let (time, member) = (clock::monotonic_now(), Cow::Borrowed(member));
         let request = Cow::Borrowed(request);
-        self.push(&Record::Call(Call { operation, process, time, member, request }))?;
+        self.push(&Record::Call(Call { operation, process, time, member, user: None, request }))?;
         Ok(operation)
     }
 
@@ -109,7 +109,7 @@ impl Recording {
     ) -> Result<(), StopRecording> {
         let (time, member) = (clock::monotonic_now(), Cow::Borrowed(member));
         let message = Cow::Borrowed(message);
-        self.push(&Record::Send(Send { stream, process, time, member, message }))
+        self.push(&Record::Send(Send { stream, process, time, member, user: None, message }))
     }
 
     fn receive(&self, stream: StreamId, message: &Received) -> Result<(), StopRecording> {

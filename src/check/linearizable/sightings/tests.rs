@@ -15,6 +15,7 @@ fn operation(request: Request, revision: i64, answer: Answer) -> Operation {
         id: OperationId(1),
         process: ProcessId(1),
         member: "etcd0".into(),
+        user: None,
         call: Monotonic(0),
         request,
         returned: Some((Monotonic(9), Outcome::Ok(Response { header, answer }))),

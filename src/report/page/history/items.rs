@@ -171,6 +171,7 @@ mod tests {
             id: OperationId(time),
             process: ProcessId(1),
             member: "etcd0".into(),
+            user: None,
             call: Monotonic(time),
             request: Request::Put(Put::default()),
             returned: None,
@@ -181,6 +182,7 @@ mod tests {
             id: StreamId(9),
             process: ProcessId(2),
             member: "etcd0".into(),
+            user: None,
             messages: messages.iter().map(message).collect(),
             ended: Some((Monotonic(50), None)),
         };

@@ -6,6 +6,7 @@ use crate::{
     history::reader::{History, Message, Operation, Stream},
     operation::{
         Answer, KeyValue, Outcome, Request,
+        auth::AuthRequest,
         service::{ElectionAnswer, ElectionRequest, LeaseAnswer, LockAnswer, LockRequest},
         stream::{News, Received, Sent},
     },
@@ -149,7 +150,7 @@ fn kind_of(request: &Request) -> char {
         Request::Compact(_) => kind::COMPACT,
         Request::Lease(_) => kind::LEASE,
         Request::Lock(_) | Request::Election(_) => kind::LOCK,
-        Request::Maintenance(_) => kind::MAINTENANCE,
+        Request::Maintenance(_) | Request::Auth(_) => kind::MAINTENANCE,
     }
 }
 
@@ -214,7 +215,11 @@ impl<'h> Found<'h> {
                 ElectionRequest::Leader { name } => self.keys.push(name),
                 ElectionRequest::Resign { leader } => self.keys.push(&leader.key),
             },
-            Request::Compact(_) | Request::Lease(_) | Request::Maintenance(_) => {}
+            Request::Auth(
+                AuthRequest::RoleGrantPermission { keys, .. }
+                | AuthRequest::RoleRevokePermission { keys, .. },
+            ) => self.keys.push(&keys.key),
+            Request::Compact(_) | Request::Lease(_) | Request::Maintenance(_) | Request::Auth(_) => {}
         }
     }
 
