@@ -1,5 +1,5 @@
-//! Histories of any size, for measuring: `make FOLDER OPERATIONS KEYS UNKNOWN_PERCENT [WATCHES]` writes one as a recorder
-//! does, `measure FOLDER` reads and checks it and says what that took, and `measure-all FOLDER` does so of all guarantees.
+//! Histories of any size, for measuring: `make FOLDER OPERATIONS KEYS UNKNOWN_PERCENT [WATCHES [SEED]]` writes one as a
+//! recorder does, `measure FOLDER` reads and checks it and says what that took, and `measure-all FOLDER` does so of all guarantees.
 //! In go numbers, out come files and figures; it is no part of what is shipped.
 
 use std::{env, path::Path, process::ExitCode, time::Duration};
@@ -19,18 +19,19 @@ fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["make", folder, operations, keys, unknown, watches @ ..] => {
+        ["make", folder, operations, keys, unknown, more @ ..] => {
             let number = |word: &str| word.parse().expect("what is behind the folder are numbers");
             let percent = unknown.parse().expect("what is behind the folder are numbers");
-            let watches = watches.first().map_or(0, |watches| number(watches) as u64);
+            let more = |place: usize, default| more.get(place).map_or(default, |word| number(word) as u64);
+            let (watches, seed) = (more(0, 0), more(1, 1));
             let shape = Shape { watches, ..Shape::bench(number(operations), number(keys), percent) };
-            make(generate(shape, 1), Path::new(folder));
+            make(generate(shape, seed), Path::new(folder));
         }
         ["measure", folder] => measure(Path::new(folder), false),
         ["measure-all", folder] => measure(Path::new(folder), true),
         _ => {
             eprintln!(
-                "usage: histories make FOLDER OPERATIONS KEYS UNKNOWN_PERCENT [WATCHES] | histories measure FOLDER | \
+                "usage: histories make FOLDER OPERATIONS KEYS UNKNOWN_PERCENT [WATCHES [SEED]] | histories measure FOLDER | \
                  histories measure-all FOLDER"
             );
             return ExitCode::from(2);
