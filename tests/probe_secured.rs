@@ -169,7 +169,7 @@ fn wire(probe: &Probe) {
     for words in [
         &["status"][..],
         &["put", "k", "v", "--member=all"],
-        &["watch", "", "--prefix", "--for=200ms"],
+        &["watch", "", "--prefix", "--for=3s"],
         &["diff"],
         &["hash"],
     ] {

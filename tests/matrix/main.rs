@@ -31,7 +31,7 @@ use std::{
 
 use etcd_antithesis::{lab::etcd_binary::EtcdBinary, properties::NEEDS_FAULTS};
 use table::{Lie, Table};
-use timeline::{Asserted, all_commands};
+use timeline::{Asserted, PERMISSIONS, all_commands};
 
 /// Timelines at once: they mostly wait.
 const AT_ONCE: usize = 8;
@@ -104,7 +104,8 @@ fn honest(binary: &EtcdBinary, table: &Table, with: &Commands) -> Asserted {
     asserted
 }
 
-/// What these commands have to reach and did not: what lies break with them; with all commands, whatever needs no fault.
+/// What these commands have to reach and did not: what lies break with them; with all commands, whatever needs no fault
+/// and no users.
 fn unreached<'a>(
     table: &'a Table,
     lies: &[&'a Lie],
@@ -116,6 +117,11 @@ fn unreached<'a>(
     if *with == all_commands() {
         wanted.extend(table.always());
         wanted.extend(table.sometimes().into_iter().filter(|message| !NEEDS_FAULTS.contains(message)));
+        let of_users = |lie: &&Lie| lie.with.contains(PERMISSIONS);
+        let with_users = table.lies.lie.iter().filter(of_users).flat_map(|lie| &lie.breaks);
+        for message in with_users {
+            wanted.remove(message.as_str());
+        }
     }
     wanted.into_iter().filter(|message| !asserted.was_true(message)).collect()
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// It has something to do only where authentication is on, where all other commands are `root`.
-const PERMISSIONS: &str = "parallel_driver_permissions";
+pub const PERMISSIONS: &str = "parallel_driver_permissions";
 const FIRST: &str = "first_record_baseline";
 /// What runs beside each other.
 const TOGETHER: [&str; 8] = [
@@ -93,9 +93,11 @@ impl Asserted {
     }
 }
 
-/// All commands of the template but the first and the last one, and but the singleton, which is all drivers at once.
+/// All commands of the template but the first and the last one, the singleton, which is all drivers at once, and the one
+/// that has something to do only where authentication is on.
 pub fn all_commands() -> BTreeSet<String> {
-    TOGETHER.iter().chain(&ALONE).map(|name| (*name).to_owned()).collect()
+    let all = TOGETHER.iter().chain(&ALONE).filter(|name| **name != PERMISSIONS);
+    all.map(|name| (*name).to_owned()).collect()
 }
 
 /// Runs a timeline of these commands through a proxy with these rules; without any, it is honest.
