@@ -3,7 +3,7 @@
 //! from a key on, by reads, writes, transactions, watches and leases. In comes a plan drawn for this run, out goes a
 //! summary. Nothing is judged here but by the tracker: histories are judged later.
 //!
-//! The keys are shared by all runs, and all that is written or deleted here lies below [`PREFIX`]. Users and roles are
+//! The keys are shared by all runs, and all that is written or deleted here lies below `PREFIX`. Users and roles are
 //! a run's own, and one whose change has an unknown outcome is left for a fresh one: what it may, nobody could tell.
 
 mod asking;
