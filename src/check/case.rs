@@ -16,7 +16,7 @@ use super::{
 use crate::{history::reader::History, verdict::Verdict};
 
 /// What is found once for all is worth a longer search.
-const STEPS_FOR_ALL: u64 = 4 * STEPS_AT_MOST;
+const STEPS_FOR_ALL: u64 = 2 * STEPS_AT_MOST;
 
 /// Histories of one cluster, and what is known of them so far.
 pub struct Case<'h> {

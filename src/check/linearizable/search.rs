@@ -343,6 +343,8 @@ impl<'h, 't> Search<'h, 't> {
     /// Tries the options of a gap that is reached for the first time.
     fn open_gap(&mut self, gap: Revision) -> Result<(), Blame<'h>> {
         let frame = self.frame(gap);
+        // To look at what all keys need takes as long as some steps.
+        self.effort.steps += (frame.lists.len() + frame.excluded.len()) as u64 / LISTS_A_STEP;
         self.frames.push(frame);
         if self.choose() { Ok(()) } else { Err(self.give_up()) }
     }
@@ -428,6 +430,9 @@ impl<'h, 't> Search<'h, 't> {
         self.gaps.partition_point(|gap| *gap < revision)
     }
 }
+
+/// To look at so many lists of options takes as long as a step.
+const LISTS_A_STEP: u64 = 4;
 
 /// Of more keys than these, blame is not told apart.
 const KEYS_AT_MOST: usize = 256;

@@ -13,6 +13,7 @@ impl<'h> Search<'h, '_> {
         let gap = self.gaps[self.frames.len() - 1];
         let mut frame = self.frames.pop().expect("a gap was opened");
         let mut blame = std::mem::take(&mut frame.blame);
+        self.effort.steps += (frame.rejected.len() + frame.excluded.len()) as u64;
         for (option, user) in std::mem::take(&mut frame.taken) {
             if frame.may_help(option, self) {
                 blame.anything([user]);
