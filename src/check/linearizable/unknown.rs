@@ -88,13 +88,14 @@ pub(super) struct Putters {
 }
 
 impl Putters {
+    const EMPTY: Self = Self { numbers: vec![], are_points: true, are_plain: true };
     /// Nobody.
-    pub const NONE: &'static Self = &Self { numbers: vec![], are_points: true, are_plain: true };
+    const NONE: &'static Self = &Self::EMPTY;
 }
 
 impl Default for Putters {
     fn default() -> Self {
-        Self { numbers: vec![], are_points: true, are_plain: true }
+        Self::EMPTY
     }
 }
 
