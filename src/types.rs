@@ -1,11 +1,12 @@
-//! The numbers that etcd and the recorder hand out, each as a type of its own, and bytes as histories show them.
-//! Nothing comes in but plain integers and bytes; this module must not know protobuf, the client or files.
+//! The numbers that etcd and the recorder hand out, each as a type of its own, and bytes and names as histories show them.
+//! Nothing comes in but plain integers, bytes and text; this module must not know protobuf, the client or files.
 
 mod blob;
+mod name;
 
 use std::fmt;
 
-pub use self::blob::Blob;
+pub use self::{blob::Blob, name::Name};
 use serde::{Deserialize, Serialize};
 
 macro_rules! number {

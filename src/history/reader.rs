@@ -11,7 +11,6 @@ use std::{
     io::{BufRead, BufReader},
     ops::AddAssign,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use self::{
@@ -27,7 +26,7 @@ use crate::{
         Failure, Outcome, Request, Response,
         stream::{Received, Sent},
     },
-    types::{ConnectionId, Monotonic, OperationId, ProcessId, StreamId},
+    types::{ConnectionId, Monotonic, Name, OperationId, ProcessId, StreamId},
 };
 
 /// As much of a file is read at once.
@@ -54,9 +53,9 @@ pub struct Stream {
     /// The logical process that owned it.
     pub process: ProcessId,
     /// The member asked.
-    pub member: Arc<str>,
+    pub member: Name,
     /// The user that it is of, if any.
-    pub user: Option<Arc<str>>,
+    pub user: Option<Name>,
     /// Both ways, in order; at least one.
     pub messages: Vec<(Monotonic, Message)>,
     /// When it was over, and by which failure unless the client closed it; none if the program ended before.
@@ -80,9 +79,9 @@ pub struct Operation {
     /// The logical process that waited for it.
     pub process: ProcessId,
     /// The member asked.
-    pub member: Arc<str>,
+    pub member: Name,
     /// The user that it was asked as, if any.
-    pub user: Option<Arc<str>>,
+    pub user: Option<Name>,
     /// When it was called.
     pub call: Monotonic,
     /// What was asked.
@@ -388,6 +387,6 @@ mod tests {
     /// A million operations are to be read and checked in 400 MB: what is rare is boxed.
     #[test]
     fn operations_are_small() {
-        assert!(size_of::<Operation>() <= 248 && size_of::<crate::operation::KeyValue>() <= 80);
+        assert!(size_of::<Operation>() <= 232 && size_of::<crate::operation::KeyValue>() <= 80);
     }
 }

@@ -1,7 +1,7 @@
 //! A later start. In go histories and a revision, out comes the state that their writes leave there, as a program
 //! would have recorded it that read the store before all others. It needs every write up to there to be known.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use super::selection::{Left, Selection, has_revision};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     },
     model::store::{Pair, Store, single},
     operation::{Answer, Header, KeyRange, KeyValue, Outcome, Range, RangeAnswer, Request, Response},
-    types::{Blob, Monotonic, OperationId, ProcessId, Revision},
+    types::{Blob, Monotonic, Name, OperationId, ProcessId, Revision},
 };
 
 /// The contents of the store at a revision.
@@ -35,7 +35,7 @@ pub(super) struct States<'h> {
     writes: Vec<(Revision, usize, &'h Operation)>,
     preamble: Option<Preamble>,
     header: Header,
-    member: Arc<str>,
+    member: Name,
     began: Monotonic,
     process: ProcessId,
 }
@@ -68,7 +68,7 @@ impl<'h> States<'h> {
             writes,
             preamble: histories.first().map(|history| history.preamble.clone()),
             header: header.unwrap_or_default(),
-            member: first.map_or("".into(), |operation| Arc::clone(&operation.member)),
+            member: first.map_or("".into(), |operation| operation.member.clone()),
             began: first.map_or(Monotonic(0), |operation| operation.call),
             process: ProcessId(process + 1),
         }
@@ -107,7 +107,7 @@ impl<'h> States<'h> {
         let operation = Operation {
             id: OperationId(1),
             process: self.process,
-            member: Arc::clone(&self.member),
+            member: self.member.clone(),
             user: None,
             call: self.began,
             request: Request::Range(range),

@@ -5,10 +5,9 @@
 use std::{
     collections::{HashMap, HashSet},
     mem,
-    sync::Arc,
 };
 
-use crate::types::{OperationId, StreamId};
+use crate::types::{Name, OperationId, StreamId};
 
 /// Calls that have not returned, each with its position.
 #[derive(Default)]
@@ -97,15 +96,15 @@ impl Streams {
 
 /// Names that many operations share.
 #[derive(Default)]
-pub(super) struct Names(HashSet<Arc<str>>);
+pub(super) struct Names(HashSet<Name>);
 
 impl Names {
-    pub fn shared(&mut self, name: &str) -> Arc<str> {
+    pub fn shared(&mut self, name: &str) -> Name {
         if let Some(known) = self.0.get(name) {
-            return Arc::clone(known);
+            return known.clone();
         }
-        let new: Arc<str> = name.into();
-        self.0.insert(Arc::clone(&new));
+        let new = Name::from(name);
+        self.0.insert(new.clone());
         new
     }
 }
