@@ -5,6 +5,8 @@ pub mod auth;
 pub mod service;
 pub mod stream;
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use self::{
@@ -307,6 +309,18 @@ pub enum Operator {
     Less,
     /// `!=`
     NotEqual,
+}
+
+impl Operator {
+    /// Whether it holds where the store's side stands like this to the other one.
+    pub fn holds(self, ordering: Ordering) -> bool {
+        match self {
+            Self::Equal => ordering == Ordering::Equal,
+            Self::NotEqual => ordering != Ordering::Equal,
+            Self::Greater => ordering == Ordering::Greater,
+            Self::Less => ordering == Ordering::Less,
+        }
+    }
 }
 
 /// The right side of a comparison. An absent key compares as 0, but its value compares as never equal.

@@ -247,7 +247,9 @@ impl Check<'_, '_> {
                 Candidates::new(self.operations, &self.rows, self.parts, &mut store, leases, self.terms);
             sightings = Sightings::new(self.operations, self.told, timeline, &mut store);
         }
-        let bound = steps_at_most.saturating_add(self.operations.len() as u64);
+        // To replay each operation is a step too.
+        let operations = self.operations.len() as u64;
+        let bound = steps_at_most.saturating_add(operations + operations / 2);
         let mut search = Search::new(
             self.operations,
             timeline,

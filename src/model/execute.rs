@@ -7,8 +7,8 @@ use std::cmp::Ordering;
 use super::store::{KeyId, Pair, Store};
 use crate::{
     operation::{
-        Answer, Compact, Compare, DeleteRange, KeyValue, Operator, Order, OrderBy, Put, Range, RangeAnswer,
-        Request, Target, Txn,
+        Answer, Compact, Compare, DeleteRange, KeyValue, Order, OrderBy, Put, Range, RangeAnswer, Request,
+        Target, Txn,
     },
     types::{LeaseId, Revision},
 };
@@ -275,12 +275,7 @@ fn agrees(compare: &Compare, pair: Option<&Pair<'_>>) -> bool {
         (Target::Value(value), Some(pair)) => pair.value.cmp(value),
         (Target::Value(_), None) => return false,
     };
-    match compare.operator {
-        Operator::Equal => ordering == Ordering::Equal,
-        Operator::NotEqual => ordering != Ordering::Equal,
-        Operator::Greater => ordering == Ordering::Greater,
-        Operator::Less => ordering == Ordering::Less,
-    }
+    compare.operator.holds(ordering)
 }
 
 fn passes(range: &Range, pair: &Pair<'_>) -> bool {

@@ -26,11 +26,26 @@ pub(super) enum Cause<'h> {
     /// Something about these keys.
     Keys(&'h KeyRange),
     /// How many of these keys are there; which, is as the answer says as far as it does.
-    Count(&'h KeyRange),
+    Count(&'h KeyRange, Miscount),
+    /// How many of these keys were there before they were deleted.
+    Number(&'h KeyRange, Miscount),
     /// Whatever decides what this request does.
     Compares(&'h Request),
     /// The compares of this transaction went another way.
     Branch(&'h Txn),
+}
+
+/// How the state has another number of keys than an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Miscount {
+    TooMany,
+    TooFew,
+}
+
+impl Miscount {
+    fn of(is_too_many: bool) -> Self {
+        if is_too_many { Self::TooMany } else { Self::TooFew }
+    }
 }
 
 type Agreement<'h> = Result<(), Cause<'h>>;
@@ -91,8 +106,12 @@ pub(super) fn reply<'h>(reply: &Reply<'h>, request: &'h Request, answer: &'h Ans
                 in_order(before, prev_kvs, false, true)?
                     .map_or(Ok(()), |()| Err(Cause::Keys(&delete.keys)))?;
             }
-            let counted = i64::try_from(before.len()).is_ok_and(|count| count == *deleted);
-            if counted { Ok(()) } else { Err(Cause::Keys(&delete.keys)) }
+            let count = i64::try_from(before.len()).unwrap_or(i64::MAX);
+            if count == *deleted {
+                Ok(())
+            } else {
+                Err(Cause::Number(&delete.keys, Miscount::of(count > *deleted)))
+            }
         }
         (Reply::Txn(holds, replies), Request::Txn(txn), Answer::Txn { succeeded, answers }) => {
             if holds != succeeded {
@@ -135,7 +154,7 @@ fn pairs<'h>(found: &Pairs<'h>, range: &'h Range, answer: &'h RangeAnswer) -> Ag
         in_some_order(found, range, &answer.kvs)
     };
     if listed && found.count != answer.count && range.bounds.is_none() && !single(&range.keys) {
-        return Err(Cause::Count(&range.keys));
+        return Err(Cause::Count(&range.keys, Miscount::of(found.count > answer.count)));
     }
     if listed && found.more == answer.more && found.count == answer.count {
         Ok(())

@@ -9,11 +9,13 @@ mod blame;
 mod count;
 mod culprits;
 mod frame;
+mod lack;
 mod options;
+mod recent;
 mod room;
 mod told;
 
-pub(super) use self::culprits::{Aspect, Value};
+pub(super) use self::culprits::{Aspect, Metadata};
 use self::{culprits::Blame, frame::Frame, room::Room};
 use super::{
     LeaseEnd,
@@ -356,9 +358,15 @@ impl<'h, 't> Search<'h, 't> {
         loop {
             let Some(option) = self.next_option() else { return false };
             self.effort.steps += 1;
+            let mark = self.store.mark();
             if self.try_candidate(option, gap).is_err() {
                 self.store.go_back(Revision(gap.0 - 1));
                 self.frames[number].rejected.push(option);
+                continue;
+            }
+            if !self.frames[number].mends(&self.store, mark) {
+                self.store.go_back(Revision(gap.0 - 1));
+                self.frames[number].vain.push(option);
                 continue;
             }
             self.frames[number].chosen = Some(option);

@@ -406,6 +406,14 @@ impl<'h> Sightings<'h> {
         }
     }
 
+    /// Whether a gap can't have deleted the key, since it was seen later as it was created before.
+    pub fn stays(&self, key: KeyId, gap: Revision) -> bool {
+        match self.next(key, gap).map(|sighting| sighting.seen) {
+            Some(Seen::Pair(kv) | Seen::Key(kv)) => kv.create_revision < gap,
+            _ => false,
+        }
+    }
+
     /// Whether an answer may have deleted the key behind a revision, up to another, without its being taken down.
     pub fn may_be_unlisted(&self, after: Revision, upto: Revision) -> bool {
         let next = self.unlisted.partition_point(|revision| *revision <= after);

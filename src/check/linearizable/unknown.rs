@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
     rows::Rows,
-    search::{Aspect, Value},
+    search::{Aspect, Metadata},
     services::{Part, Place},
     terms::Terms,
 };
@@ -51,6 +51,8 @@ pub(super) struct Candidate<'h> {
 pub(super) struct Candidates<'h> {
     /// In order of call.
     pub all: Vec<Candidate<'h>>,
+    /// The numbers of all.
+    pub numbers: Vec<u32>,
     /// Those that may put this value to the key.
     puts: HashMap<(KeyId, &'h [u8]), Putters>,
     /// Those that may put to the key, whatever value.
@@ -178,6 +180,7 @@ impl<'h> Candidates<'h> {
     fn index(&mut self, store: &mut Store<'h>) {
         for number in 0..u32::try_from(self.all.len()).expect("operations are numbered by u32") {
             let candidate = self.all[number as usize];
+            self.numbers.push(number);
             if let Place::At(revision) = candidate.place {
                 self.exact.entry(revision).or_default().push(number);
                 continue;
@@ -268,9 +271,16 @@ impl<'h> Candidates<'h> {
 
     /// Whether a candidate may change of any of these keys what is asked for, whatever the state.
     pub fn helps(&self, number: u32, keys: &BTreeMap<KeyId, Aspect<'h>>, store: &Store<'h>) -> bool {
-        self.may(number, keys, store, |request, key, aspect| match aspect.value {
-            Value::Not(value) if !aspect.metadata => may_set(request, key, value),
-            _ => may_write(request, key),
+        self.may(number, keys, store, |request, key, aspect| {
+            let metadata = match aspect.metadata {
+                Metadata::Irrelevant => false,
+                Metadata::There => may_delete(request, key),
+                Metadata::Absent => may_put(request, key, &|_| true),
+                Metadata::Any => may_write(request, key),
+            };
+            metadata
+                || may_put(request, key, &|put| !put.ignore_value && aspect.value.is_mended_by(&put.value))
+                || (aspect.value.is_mended_by_none() && may_delete(request, key))
         })
     }
 
@@ -352,17 +362,18 @@ fn may_write(request: &Request, key: &Blob) -> bool {
     }
 }
 
-/// Whether a request may give a key this value or delete it, whatever the state.
-fn may_set(request: &Request, key: &Blob, value: &Blob) -> bool {
-    match request {
-        Request::Put(put) => put.key == *key && put.value == *value && !put.ignore_value,
-        Request::DeleteRange(delete) => delete.keys.contains(key),
-        Request::Txn(txn) if txn.compare.is_empty() => {
-            txn.success.iter().any(|part| may_set(part, key, value))
-        }
-        Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(|part| may_set(part, key, value)),
-        _ => false,
-    }
+/// Whether a request may delete a key, or attach it to a lease, which deletes it when it ends, whatever the state.
+fn may_delete(request: &Request, key: &Blob) -> bool {
+    let mut may = may_put(request, key, &|put| put.lease != LeaseId(0));
+    deletes(request, &mut |keys| may |= keys.contains(key));
+    may
+}
+
+/// Whether a request may put a key in such a way, whatever the state.
+fn may_put(request: &Request, key: &Blob, is_such: &impl Fn(&Put) -> bool) -> bool {
+    let mut may = false;
+    puts(request, &mut |put| may |= put.key == *key && is_such(put));
+    may
 }
 
 /// Hands on the keys that a request may write, and whether it is one key.

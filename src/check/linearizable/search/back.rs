@@ -1,9 +1,11 @@
 //! How a choice is taken back: whom a gap without options blames, and what is tried anew. In go the gaps to blame, out
 //! comes whether another choice was found. What is dropped must run into the same conflict again.
 
+use std::collections::BTreeMap;
+
 use super::{
     Mismatch, Search, Source,
-    culprits::{Aspect, Blame, Concern, Value},
+    culprits::{Aspect, Blame, Concern, Metadata, Value},
 };
 use crate::{check::linearizable::unknown::Kind, model::store::KeyId, operation::Request, types::Revision};
 
@@ -20,11 +22,26 @@ impl<'h> Search<'h, '_> {
             }
         }
         for option in std::mem::take(&mut frame.rejected) {
-            if frame.may_help(option, self)
-                && let Err(rejection) = self.try_candidate(option, gap)
-            {
+            if !frame.may_help(option, self) {
+                continue;
+            }
+            let mark = self.store.mark();
+            if let Err(mut rejection) = self.try_candidate(option, gap) {
+                let of_conflict = |key: &&KeyId| frame.idle.iter().any(|keys| keys.contains_key(key));
+                let misfit = rejection.changed.iter().filter(of_conflict).find(|key| !self.fits(**key, gap));
+                rejection.misfit = rejection.misfit.and(misfit.copied()).or(rejection.misfit);
+                let mends = frame.mends(&self.store, mark);
                 self.store.go_back(Revision(gap.0 - 1));
-                self.blame_rejection(option, gap, &rejection, &mut blame);
+                if mends {
+                    self.blame_rejection(option, gap, &rejection, &mut blame);
+                } else {
+                    self.blame_decision(option, gap, &Concern::Anything, &mut blame);
+                }
+            }
+        }
+        for option in std::mem::take(&mut frame.vain) {
+            if frame.may_help(option, self) {
+                self.blame_decision(option, gap, &Concern::Anything, &mut blame);
             }
         }
         for key in &frame.excluded {
@@ -51,10 +68,11 @@ impl<'h> Search<'h, '_> {
                 self.release(self.frames.len() - 1);
                 self.frames.pop();
             }
-            self.blame_what_decided(culprit, &concern);
-            self.drop_what_is_no_better(culprit, &concern);
-            self.release(culprit);
+            let wrote = self.wrote(culprit, &concern);
             self.store.go_back(Revision(self.gaps[culprit].0 - 1));
+            self.drop_what_is_no_better(culprit, &concern, &wrote);
+            self.blame_what_decided(culprit, &concern);
+            self.release(culprit);
             self.frames[culprit].blame.add(blame);
             if self.choose() {
                 // What saw this gap's state is checked before anything else is done.
@@ -73,9 +91,15 @@ impl<'h> Search<'h, '_> {
     /// has other keys.
     fn blame_what_decided(&mut self, number: usize, concern: &Concern<'h>) {
         let Some(chosen) = self.frames[number].chosen else { return };
-        let candidate = self.candidates.all[chosen as usize];
         let mut blame = Blame::default();
-        let before = Revision(self.gaps[number].0 - 1);
+        self.blame_decision(chosen, self.gaps[number], concern, &mut blame);
+        self.frames[number].blame.add(blame);
+    }
+
+    /// The same for a candidate, in the state before a gap.
+    fn blame_decision(&self, option: u32, gap: Revision, concern: &Concern<'h>, blame: &mut Blame<'h>) {
+        let candidate = self.candidates.all[option as usize];
+        let before = Revision(gap.0 - 1);
         match (candidate.kind, candidate.operation) {
             (Kind::LeaseEnd(lease), _) => {
                 let is_concerned = |key: &KeyId| match concern {
@@ -83,38 +107,60 @@ impl<'h> Search<'h, '_> {
                     Concern::Anything => true,
                 };
                 for key in self.candidates.attachable(lease).filter(is_concerned) {
-                    self.blame_key(key, Aspect::ALL, before, &mut blame);
+                    self.blame_key(key, Aspect::ALL, before, blame);
                 }
             }
             (_, Some((_, request @ Request::Txn(_)))) => {
                 if let Concern::Keys(keys) = concern
-                    && !self.candidates.touches(chosen, keys, &self.store)
+                    && !self.candidates.touches(option, keys, &self.store)
                 {
                     return;
                 }
-                self.blame_request(request, before, &mut blame);
+                self.blame_path(request, before, blame);
             }
             _ => {}
         }
-        self.frames[number].blame.add(blame);
     }
 
-    /// What leaves the keys of a conflict as what was chosen did runs into it again.
-    fn drop_what_is_no_better(&mut self, number: usize, concern: &Concern<'h>) {
+    /// What leaves the keys of a conflict as what was chosen did runs into it again; the store is as it was before the gap.
+    fn drop_what_is_no_better(&mut self, number: usize, concern: &Concern<'h>, wrote: &[KeyId]) {
         let Concern::Keys(keys) = concern else { return };
         let Some(chosen) = self.frames[number].chosen else { return };
-        if !self.candidates.touches(chosen, keys, &self.store) {
-            self.frames[number].idle.push(keys.clone());
+        let stays = |(key, aspect): (&KeyId, &Aspect<'h>)| {
+            let is_value = aspect.metadata == Metadata::Irrelevant && aspect.value != Value::Any;
+            !wrote.contains(key) || (is_value && !aspect.is_mended(self.store.pair(*key).as_ref()))
+        };
+        if keys.iter().all(stays) {
+            self.expect_help(number, keys);
             return;
         }
         let candidate = &self.candidates.all[chosen as usize];
         let (Kind::Put(_), Some(key)) = (candidate.kind, candidate.key) else { return };
-        let helps = match keys.get(&key).map(|aspect| aspect.value) {
-            Some(Value::Irrelevant) => None,
-            Some(Value::Not(value)) => Some(value),
-            Some(Value::Any) | None => return,
-        };
-        self.frames[number].put_in_vain.push((key, helps));
+        if let Some(aspect) = keys.get(&key) {
+            self.frames[number].put_in_vain.push((key, aspect.value));
+        }
+    }
+
+    /// Only what changes one of these keys helps. Where the state of a key lets no option write it, that is one reason
+    /// against them all.
+    fn expect_help(&mut self, number: usize, keys: &BTreeMap<KeyId, Aspect<'h>>) {
+        let gap = self.gaps[number];
+        let (open, closed): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            keys.iter().map(|(key, aspect)| (*key, *aspect)).partition(|(key, _)| self.may_write(*key, gap));
+        let mut blame = Blame::default();
+        for key in closed.keys() {
+            self.blame_misfit(*key, gap, &mut blame);
+        }
+        self.frames[number].blame.add(blame);
+        self.frames[number].idle.push(open);
+    }
+
+    /// The keys of a conflict that a gap wrote.
+    fn wrote(&self, number: usize, concern: &Concern<'h>) -> Vec<KeyId> {
+        let Concern::Keys(keys) = concern else { return vec![] };
+        let gap = self.gaps[number];
+        let wrote = |key: &KeyId| self.store.written(*key).find(|at| *at <= gap) == Some(gap);
+        keys.keys().copied().filter(wrote).collect()
     }
 
     fn release(&mut self, number: usize) {

@@ -3,13 +3,14 @@
 
 use super::{
     KEYS_AT_MOST, Mismatch, Rejection, Search, Source,
-    culprits::{Aspect, Blame, Value},
+    culprits::{Aspect, Blame, Metadata, Value},
+    lack,
 };
 use crate::{
     check::{
         evidence,
         linearizable::{
-            agree::Cause,
+            agree::{Cause, Miscount},
             sightings::Seen,
             unknown::{Kind, decides, puts},
         },
@@ -94,7 +95,7 @@ impl<'h> Search<'h, '_> {
 
     /// Blames the gaps on which it depends which way a request's transactions go, in the store's state: if a compare does
     /// not hold, that one is enough.
-    fn blame_path(&self, request: &'h Request, at: Revision, blame: &mut Blame<'h>) {
+    pub(super) fn blame_path(&self, request: &'h Request, at: Revision, blame: &mut Blame<'h>) {
         match request {
             Request::Txn(txn) => {
                 self.blame_branch(txn, at, blame);
@@ -159,12 +160,36 @@ impl<'h> Search<'h, '_> {
         let anchor = self.sightings.anchor(key, at).map_or(since, |anchor| anchor.max(since));
         let first = self.number_of(Revision(anchor.0 + 1));
         let end = self.number_of(Revision(at.0 + 1)).min(self.frames.len());
-        for number in first..end {
+        let mut written = self.store.written(key).skip_while(|revision| *revision > at).peekable();
+        for number in (first..end).rev() {
+            let gap = self.gaps[number];
             let elsewhere = self.room.only(number).is_some_and(|only| only != key);
-            if !elsewhere && !self.sightings.untouched(key, self.gaps[number]) {
+            while written.next_if(|revision| *revision > gap).is_some() {}
+            let wrote = written.peek() == Some(&gap);
+            if !elsewhere && !self.sightings.untouched(key, gap) && (wrote || self.may_mend(key, aspect, gap))
+            {
                 blame.key(number, key, aspect);
             }
         }
+    }
+
+    /// Whether a gap that leaves a key alone may, in some explanation, do to it what avoids a conflict.
+    fn may_mend(&self, key: KeyId, aspect: Aspect<'h>, gap: Revision) -> bool {
+        let may_go = || !self.sightings.stays(key, gap);
+        let metadata = match aspect.metadata {
+            Metadata::Irrelevant => false,
+            Metadata::There => may_go(),
+            Metadata::Absent | Metadata::Any => true,
+        };
+        metadata
+            || match aspect.value {
+                Value::Irrelevant => false,
+                Value::Compared { operator: Operator::Equal, with, should_hold: true } => {
+                    let putters = self.candidates.putting(key, with)[0];
+                    !self.called(&putters.numbers, gap).is_empty()
+                }
+                Value::Compared { .. } | Value::Any => true,
+            }
     }
 
     pub(super) fn blame_keys(
@@ -190,20 +215,37 @@ impl<'h> Search<'h, '_> {
         }
     }
 
+    /// Blames the gaps that can have made too many of these keys be there, or too few.
+    pub(super) fn blame_number(&self, keys: &KeyRange, sort: Miscount, at: Revision, blame: &mut Blame<'h>) {
+        let named: Vec<KeyId> = self.store.named(keys).take(KEYS_AT_MOST + 1).collect();
+        if named.len() > KEYS_AT_MOST {
+            blame.anything(0..self.number_of(Revision(at.0 + 1)).min(self.frames.len()));
+            return;
+        }
+        for key in named {
+            match (self.store.pair_at(key, at).is_some(), sort) {
+                (true, Miscount::TooMany) => self.blame_key(key, Aspect::THERE, at, blame),
+                (false, Miscount::TooFew) => self.blame_key(key, Aspect::ABSENT, at, blame),
+                _ => {}
+            }
+        }
+    }
+
     /// Blames the gaps that can have made a transaction take the other branch than it did, in the store's state: if one
     /// of its compares does not hold, that is enough.
     fn blame_branch(&self, txn: &'h Txn, at: Revision, blame: &mut Blame<'h>) {
         let fails = txn.compare.iter().find(|compare| !self.store.holds(compare));
         for compare in fails.map_or(txn.compare.as_slice(), std::slice::from_ref) {
-            let sought = if fails.is_some() { Operator::Equal } else { Operator::NotEqual };
-            let aspect = match &compare.target {
-                Target::Value(value) if compare.operator == sought => Aspect::not(value),
-                Target::Value(_) => Aspect::ALL,
-                _ => Aspect::METADATA,
-            };
             match self.store.known(&compare.keys.key).filter(|_| single(&compare.keys)) {
-                Some(key) if aspect != Aspect::METADATA => self.blame_value(key, aspect, at, blame),
-                _ => self.blame_keys(&compare.keys, aspect, at, blame),
+                Some(key) => {
+                    let aspect = lack::of_compare(compare, self.store.pair(key).as_ref(), fails.is_none());
+                    if matches!(compare.target, Target::Value(_)) {
+                        self.blame_value(key, aspect, at, blame);
+                    } else {
+                        self.blame_key(key, aspect, at, blame);
+                    }
+                }
+                None => self.blame_keys(&compare.keys, Aspect::ALL, at, blame),
             }
         }
     }
@@ -255,7 +297,8 @@ impl<'h> Search<'h, '_> {
                 }
             }
             Cause::Keys(keys) => self.blame_keys(keys, Aspect::ALL, at, &mut blame),
-            Cause::Count(keys) => self.effort.steps += self.blame_count(keys, at, &mut blame),
+            Cause::Count(keys, sort) => self.effort.steps += self.blame_count(keys, sort, at, &mut blame),
+            Cause::Number(keys, sort) => self.blame_number(keys, sort, at, &mut blame),
             Cause::Compares(request) => self.blame_request(request, at, &mut blame),
             Cause::Branch(txn) => self.blame_branch(txn, at, &mut blame),
         }
@@ -271,29 +314,18 @@ impl<'h> Search<'h, '_> {
             // It was certainly put after what was seen, and nothing takes that back.
             Some(kv) if certain.is_some_and(|put| put > kv.mod_revision) => {}
             Some(kv) => {
-                self.blame_key(id, self.difference(id, kv, at), at, blame);
+                let aspect = if kv.mod_revision > at {
+                    Aspect::ALL
+                } else {
+                    lack::of_pair(self.store.pair_at(id, at), kv)
+                };
+                self.blame_key(id, aspect, at, blame);
             }
             None => {
                 let since = certain.unwrap_or(self.timeline.base);
-                self.blame_key_since(id, Aspect::METADATA, since, at, blame);
+                self.blame_key_since(id, Aspect::THERE, since, at, blame);
             }
         }
-    }
-
-    /// In what a key at a revision differs from what was seen of it.
-    fn difference(&self, key: KeyId, kv: &'h KeyValue, at: Revision) -> Aspect<'h> {
-        let Some(pair) = self.store.pair_at(key, at) else { return Aspect::METADATA };
-        if kv.mod_revision > at {
-            return Aspect::ALL;
-        }
-        let is_other_write = pair.modified != kv.mod_revision;
-        let metadata = is_other_write
-            || pair.create != kv.create_revision
-            || pair.version != kv.version
-            || pair.lease != kv.lease;
-        let value =
-            if is_other_write || *pair.value == kv.value { Value::Irrelevant } else { Value::Not(&kv.value) };
-        if metadata || value != Value::Irrelevant { Aspect { metadata, value } } else { Aspect::ALL }
     }
 
     /// The last revision up to another that certainly put a key, as the store has it.

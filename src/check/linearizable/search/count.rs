@@ -11,7 +11,7 @@ use super::{
     culprits::{Aspect, Blame},
 };
 use crate::{
-    check::linearizable::unknown::Kind,
+    check::linearizable::{agree::Miscount, unknown::Kind},
     model::{
         execute::branch,
         store::{KeyId, single},
@@ -40,13 +40,19 @@ struct Since<'b, 'h> {
 
 impl<'h> Search<'h, '_> {
     /// Blames the gaps that can have made another count at a revision. How many steps that was.
-    pub(super) fn blame_count(&self, range: &KeyRange, at: Revision, blame: &mut Blame<'h>) -> u64 {
+    pub(super) fn blame_count(
+        &self,
+        range: &KeyRange,
+        sort: Miscount,
+        at: Revision,
+        blame: &mut Blame<'h>,
+    ) -> u64 {
         let revision = self.sightings.counted(range, at).unwrap_or(self.timeline.base);
         let first = self.number_of(Revision(revision.0 + 1));
         let end = self.number_of(Revision(at.0 + 1)).min(self.frames.len());
         let revisions = (at.0 - revision.0).unsigned_abs();
         if revisions > REVISIONS_AT_MOST || self.store.named(range).nth(FEW_KEYS).is_none() {
-            self.blame_keys(range, Aspect::METADATA, at, blame);
+            self.blame_number(range, sort, at, blame);
             return 1;
         }
         blame.anything(first..end);

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::{model::store::KeyId, types::Blob};
+use crate::{
+    model::store::{KeyId, Pair},
+    operation::Operator,
+    types::{Blob, LeaseId},
+};
 
 /// The gaps that explain a conflict.
 #[derive(Clone, Debug, Default)]
@@ -22,9 +26,22 @@ pub(super) enum Concern<'h> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::check::linearizable) struct Aspect<'h> {
     /// Whether it is there, its revisions, its version, its lease.
-    pub metadata: bool,
+    pub metadata: Metadata,
     /// The value.
     pub value: Value<'h>,
+}
+
+/// What of all but a key's value explains a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::check::linearizable) enum Metadata {
+    /// Nothing.
+    Irrelevant,
+    /// That it is there: only what deletes it helps, or attaches it to a lease, which deletes it.
+    There,
+    /// That it is not there: only a put helps.
+    Absent,
+    /// Anything.
+    Any,
 }
 
 /// What of a key's value explains a conflict.
@@ -32,21 +49,68 @@ pub(in crate::check::linearizable) struct Aspect<'h> {
 pub(in crate::check::linearizable) enum Value<'h> {
     /// Nothing.
     Irrelevant,
-    /// That it is not this one.
-    Not(&'h Blob),
-    /// That it is the one it is.
+    /// That a compare with it does not come out as it should; for a key that is not there, no compare holds.
+    Compared {
+        /// How it is compared.
+        operator: Operator,
+        /// With what.
+        with: &'h Blob,
+        /// Whether that should hold.
+        should_hold: bool,
+    },
+    /// Anything.
     Any,
+}
+
+impl<'h> Value<'h> {
+    /// That it is not this one.
+    pub fn not(value: &'h Blob) -> Self {
+        Self::Compared { operator: Operator::Equal, with: value, should_hold: true }
+    }
+
+    /// Whether this value would avoid the conflict.
+    pub fn is_mended_by(self, value: &Blob) -> bool {
+        match self {
+            Self::Irrelevant => false,
+            Self::Compared { operator, with, should_hold } => operator.holds(value.cmp(with)) == should_hold,
+            Self::Any => true,
+        }
+    }
+
+    /// Whether the conflict would be avoided if there were none.
+    pub fn is_mended_by_none(self) -> bool {
+        matches!(self, Self::Any | Self::Compared { should_hold: false, .. })
+    }
 }
 
 impl<'h> Aspect<'h> {
     /// All but the value.
-    pub const METADATA: Self = Self { metadata: true, value: Value::Irrelevant };
+    pub const METADATA: Self = Self { metadata: Metadata::Any, value: Value::Irrelevant };
     /// Everything.
-    pub const ALL: Self = Self { metadata: true, value: Value::Any };
+    pub const ALL: Self = Self { metadata: Metadata::Any, value: Value::Any };
 
-    /// That the value is not this one.
-    pub fn not(value: &'h Blob) -> Self {
-        Self { metadata: false, value: Value::Not(value) }
+    /// That it is there.
+    pub const THERE: Self = Self { metadata: Metadata::There, value: Value::Irrelevant };
+    /// That it is not there.
+    pub const ABSENT: Self = Self { metadata: Metadata::Absent, value: Value::Irrelevant };
+
+    /// The value alone.
+    pub fn value(value: Value<'h>) -> Self {
+        Self { metadata: Metadata::Irrelevant, value }
+    }
+
+    /// Whether a change that left the key like this may avoid the conflict.
+    pub fn is_mended(self, pair: Option<&Pair<'h>>) -> bool {
+        let goes = pair.is_none_or(|pair| pair.lease != LeaseId(0));
+        let metadata = match self.metadata {
+            Metadata::Irrelevant => false,
+            Metadata::There => goes,
+            Metadata::Absent => pair.is_some(),
+            Metadata::Any => true,
+        };
+        metadata
+            || (goes && self.value.is_mended_by_none())
+            || pair.is_some_and(|pair| self.value.is_mended_by(pair.value))
     }
 
     /// What explains both of two conflicts.
@@ -57,7 +121,13 @@ impl<'h> Aspect<'h> {
             (known, other) if known == other => known,
             _ => Value::Any,
         };
-        Self { metadata: self.metadata || other.metadata, value }
+        let metadata = match (self.metadata, other.metadata) {
+            (known, Metadata::Irrelevant) => known,
+            (Metadata::Irrelevant, other) => other,
+            (known, other) if known == other => known,
+            _ => Metadata::Any,
+        };
+        Self { metadata, value }
     }
 }
 

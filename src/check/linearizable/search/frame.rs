@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use super::{
     Search,
-    culprits::{Aspect, Blame},
+    culprits::{Aspect, Blame, Value},
     options::ANYTHING,
 };
 use crate::{
     check::linearizable::unknown::Kind,
-    model::store::KeyId,
-    types::{Blob, Revision},
+    model::store::{KeyId, Store},
+    types::Revision,
 };
 
 /// What was tried for a gap, and what may be.
@@ -24,14 +24,16 @@ pub(super) struct Frame<'h, 't> {
     /// The options that could not have filled the gap; whom that is to be blamed on is found out only when no
     /// option is left, which is rare.
     pub rejected: Vec<u32>,
+    /// The options that could have filled the gap, but would have run into a conflict that is known.
+    pub vain: Vec<u32>,
     /// The options that fill another gap, and which.
     pub taken: Vec<(u32, usize)>,
     /// The keys of each conflict that what was chosen had nothing to do with: an option that does not touch them
     /// runs into the same conflict.
     pub idle: Vec<BTreeMap<KeyId, Aspect<'h>>>,
-    /// Keys of which a put was chosen and ran into conflicts: another put runs into the same unless it has the value
-    /// beside, if there is one.
-    pub put_in_vain: Vec<(KeyId, Option<&'h Blob>)>,
+    /// Keys of which a put was chosen and ran into conflicts: another put runs into the same unless its value
+    /// helps.
+    pub put_in_vain: Vec<(KeyId, Value<'h>)>,
     /// The keys whose state rules out whoever would only put or only delete them.
     pub excluded: Vec<KeyId>,
 }
@@ -97,12 +99,26 @@ impl<'h> Frame<'h, '_> {
     pub fn may_help(&self, option: u32, search: &Search<'h, '_>) -> bool {
         let candidate = &search.candidates.all[option as usize];
         let in_vain = match candidate.kind {
-            Kind::Put(put) => self.put_in_vain.iter().any(|(key, helps)| {
-                candidate.key == Some(*key) && helps.is_none_or(|value| *value != put.value)
-            }),
+            Kind::Put(put) => self
+                .put_in_vain
+                .iter()
+                .any(|(key, helps)| candidate.key == Some(*key) && !helps.is_mended_by(&put.value)),
             _ => false,
         };
         !in_vain && self.idle.iter().all(|keys| search.candidates.helps(option, keys, &search.store))
+    }
+}
+
+impl<'h> Frame<'h, '_> {
+    /// Whether what was done since a mark may avoid the conflicts that the gap's former choices ran into.
+    pub fn mends(&self, store: &Store<'h>, mark: usize) -> bool {
+        let changed = store.changed_since(mark);
+        let mends = |keys: &BTreeMap<KeyId, Aspect<'h>>| {
+            let is_mended =
+                |key| keys.get(key).is_some_and(|aspect| aspect.is_mended(store.pair(*key).as_ref()));
+            changed.iter().any(is_mended)
+        };
+        self.idle.iter().all(mends)
     }
 }
 
@@ -119,6 +135,9 @@ impl<'h, 't> Search<'h, 't> {
     /// The option called last leaves most freedom to the others. Those that are in use elsewhere could be free if that
     /// gap had chosen otherwise.
     fn next_of(&self, frame: &mut Frame<'h, 't>, gap: Revision) -> Option<u32> {
+        if frame.idle.iter().any(BTreeMap::is_empty) {
+            return None;
+        }
         while let Some(mut list) = frame.lists.pop() {
             while let Some((option, rest)) = list.numbers.split_last() {
                 list.numbers = rest;

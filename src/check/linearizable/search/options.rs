@@ -19,8 +19,8 @@ pub(super) type Urgency = (u8, Revision);
 const NEVER: Revision = Revision(i64::MAX);
 /// First what is needed by a revision; then what nobody will see, what must be made good for by a revision, and what may
 /// do anything.
-const NEEDED: u8 = 0;
-const UNSEEN: Urgency = (1, NEVER);
+pub(super) const NEEDED: u8 = 0;
+pub(super) const UNSEEN: Urgency = (1, NEVER);
 const TO_MAKE_GOOD: u8 = 2;
 pub(super) const ANYTHING: Urgency = (3, NEVER);
 /// Then the ends of leases that come too early, and the loss of single keys.
@@ -32,7 +32,7 @@ const FEW: usize = 4;
 
 /// Whether a key may be put or deleted at a gap.
 #[derive(Clone, Copy)]
-enum May {
+pub(super) enum May {
     /// It may.
     Be(Urgency),
     /// Not in this state.
@@ -42,7 +42,7 @@ enum May {
 }
 
 /// Candidates, and how soon they are needed.
-type Urgent<'t> = (Urgency, List<'t>);
+pub(super) type Urgent<'t> = (Urgency, List<'t>);
 
 impl<'h, 't> Search<'h, 't> {
     pub(super) fn frame(&self, gap: Revision) -> Frame<'h, 't> {
@@ -73,7 +73,7 @@ impl<'h, 't> Search<'h, 't> {
     }
 
     /// Those of a list that were called before somebody saw a gap.
-    fn called(&self, list: &'t [u32], gap: Revision) -> &'t [u32] {
+    pub(super) fn called(&self, list: &'t [u32], gap: Revision) -> &'t [u32] {
         self.candidates.called_by(list, self.timeline.deadline(gap))
     }
 
@@ -85,6 +85,7 @@ impl<'h, 't> Search<'h, 't> {
         for key in &self.candidates.active {
             self.urgent_of_key(*key, gap, &mut lists, frame);
         }
+        self.add_recent(gap, &mut lists);
         for number in wide.chunks(1) {
             let urgency = self.urgency_of_wide(number[0], gap).filter(|urgency| urgency.0 == NEEDED);
             lists.extend(urgency.map(|urgency| (urgency, List::new(number, Which::All))));
@@ -176,7 +177,7 @@ impl<'h, 't> Search<'h, 't> {
     }
 
     /// Whether a gap may have put a key, and whether it may have deleted it, by what is seen of the key next.
-    fn may(&self, key: KeyId, gap: Revision) -> (May, May) {
+    pub(super) fn may(&self, key: KeyId, gap: Revision) -> (May, May) {
         if self.told.excludes(gap, self.store.name(key)) {
             return (May::Never, May::Never);
         }
@@ -209,6 +210,14 @@ impl<'h, 't> Search<'h, 't> {
             _ if there.is_some() => (May::Be(UNSEEN), May::Be((NEEDED, upto))),
             _ => (May::Be((TO_MAKE_GOOD, upto)), May::NotNow),
         }
+    }
+
+    /// Whether a gap may have written a key, by what is seen of both.
+    pub(super) fn may_write(&self, key: KeyId, gap: Revision) -> bool {
+        let (may_put, may_delete) = self.may(key, gap);
+        self.sightings.pins(gap).iter().any(|pin| pin.key == key)
+            || matches!(may_put, May::Be(_))
+            || matches!(may_delete, May::Be(_))
     }
 
     /// The same for a candidate about several keys: a delete is as urgent as the key that is seen to be gone first.
