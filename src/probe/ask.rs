@@ -1,9 +1,9 @@
 //! Questions that several commands ask of one member, by its own state: a key at a revision, and how far back the
 //! store can be read. In go clients, out come operations' own types.
 
-use super::{call::Call, error::AskError, tap::Tape};
+use super::{call::Call, error::AskError};
 use crate::{
-    client::{Client, wire},
+    client::{Client, tap::Tape, wire},
     operation::{Answer, KeyRange, KeyValue, Range, RangeAnswer},
     proto::etcdserverpb as pb,
     types::{Blob, Revision},

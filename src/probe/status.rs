@@ -9,9 +9,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{call::Call, error::AskError, tap::Tape};
+use super::{call::Call, error::AskError};
 use crate::{
-    client::{CallError, Client},
+    client::{CallError, Client, tap::Tape},
     health::on_each,
     proto::etcdserverpb as pb,
     settings::Endpoint,

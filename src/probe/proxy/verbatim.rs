@@ -20,10 +20,9 @@ use tokio::{
 
 use super::follow::{Conversation, Stop};
 use crate::{
-    client::http2::Keepalive,
+    client::{http2::Keepalive, tap::Way},
     probe::{
         decode::http2::{Ends, PREFACE},
-        tap::Way,
     },
 };
 
