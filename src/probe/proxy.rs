@@ -44,7 +44,7 @@ use super::{call::Call, error::ProbeError, wire::Frame};
 use crate::{
     client::{
         Client,
-        channel::Channel,
+        channel::{Channel, Line},
         tap::Tape,
         tls::{self, HTTP1},
     },
@@ -246,7 +246,7 @@ async fn connect(
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
         return match timeout(HANDSHAKE_WITHIN, greeting::speaks(&stream)).await {
-            Ok(Ok(Speaks::Http2)) => connection::serve(stream, client, member, shared).await,
+            Ok(Ok(Speaks::Http2)) => connection::serve(Line::Plain(stream), client, member, shared).await,
             Ok(Ok(Speaks::Http1)) => refuse_http1(stream, client, &member).await,
             Ok(Ok(Speaks::Tls)) => tell(&format!("{client}: TLS, which needs --serve-cert and --serve-key")),
             // It came and went.
@@ -259,7 +259,7 @@ async fn connect(
             refuse_http1(stream, client, &member).await;
         }
         Ok(Ok(stream)) => {
-            connection::serve(stream, client, member, shared).await;
+            connection::serve(Line::Secured(Box::new(stream)), client, member, shared).await;
         }
         Ok(Err(error)) => tell(&format!("{client}: no TLS: {error}")),
         Err(_) => tell(&format!("{client}: no TLS within {HANDSHAKE_WITHIN:?}")),
