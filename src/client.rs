@@ -8,6 +8,7 @@ pub mod http2;
 pub mod outcome;
 mod services;
 pub mod stream;
+pub mod tap;
 pub mod tls;
 pub mod wire;
 
@@ -17,6 +18,7 @@ use tonic::{Code, codegen::http::Uri};
 
 use self::{
     channel::{Channel, ChannelError, NotSent},
+    tap::{Tap, Tape},
     tls::TlsError,
     wire::MalformedAnswer,
 };
@@ -67,6 +69,7 @@ pub struct Client {
     channel: Channel,
     deadline: Duration,
     require_leader: bool,
+    tape: Tape,
 }
 
 /// An answer with the connection that it came over.
@@ -82,7 +85,7 @@ impl Client {
     /// A client of this member with the settings' deadline; nothing is dialled yet.
     pub fn new(endpoint: &Endpoint, settings: &Settings) -> Result<Self, TlsError> {
         let channel = Channel::new(endpoint, settings)?;
-        Ok(Self { channel, deadline: settings.command_timeout, require_leader: false })
+        Ok(Self { channel, deadline: settings.command_timeout, require_leader: false, tape: Tape::default() })
     }
 
     /// A client of each member that the settings name, in their order.
@@ -104,16 +107,33 @@ impl Client {
         self
     }
 
+    /// A client that copies to the tape all that passes, but for passwords and tokens.
+    #[must_use]
+    pub fn with_tape(mut self, tape: Tape) -> Self {
+        self.tape = tape;
+        self
+    }
+
+    /// What all that passes is copied to.
+    pub fn tape(&self) -> &Tape {
+        &self.tape
+    }
+
+    /// What stubs send through.
+    fn tap(&self) -> Tap {
+        Tap::new(self.channel.clone(), self.tape.clone())
+    }
+
     /// The same over a connection of its own, which no other client's slow reading can fill.
     #[must_use]
     pub fn apart(&self) -> Self {
-        Self { channel: self.channel.apart(), ..*self }
+        Self { channel: self.channel.apart(), ..self.clone() }
     }
 
     /// The same member for another user, over a connection of its own.
     #[must_use]
     pub fn as_user(&self, user: User) -> Self {
-        Self { channel: self.channel.as_user(Some(user)), ..*self }
+        Self { channel: self.channel.as_user(Some(user)), ..self.clone() }
     }
 
     /// The name of the user that everything is asked as, if any.
@@ -146,8 +166,8 @@ impl Client {
 
     /// Performs an operation.
     pub async fn try_perform(&self, request: &Request) -> Result<Answered<Response>, CallError> {
-        let mut kv = KvClient::with_origin(self.channel.clone(), self.origin())
-            .max_decoding_message_size(ANSWER_AT_MOST_BYTES);
+        let mut kv =
+            KvClient::with_origin(self.tap(), self.origin()).max_decoding_message_size(ANSWER_AT_MOST_BYTES);
         Ok(match request {
             Request::Range(range) => self
                 .unary(wire::range_request(range), |message| kv.range(message))
@@ -209,7 +229,7 @@ impl Client {
 
     /// The members as this one knows them, or as the cluster agrees on if `linearizable`.
     pub async fn member_list(&self, linearizable: bool) -> Result<pb::MemberListResponse, CallError> {
-        let mut stub = ClusterClient::with_origin(self.channel.clone(), self.origin());
+        let mut stub = ClusterClient::with_origin(self.tap(), self.origin());
         Ok(self
             .unary(pb::MemberListRequest { linearizable }, |message| stub.member_list(message))
             .await?
@@ -217,19 +237,18 @@ impl Client {
     }
 
     /// The lease service's stub on this member's channel.
-    pub fn lease(&self) -> LeaseClient<Channel> {
-        LeaseClient::with_origin(self.channel.clone(), self.origin())
+    pub fn lease(&self) -> LeaseClient<Tap> {
+        LeaseClient::with_origin(self.tap(), self.origin())
     }
 
     /// The watch service's stub on this member's channel.
-    pub fn watch(&self) -> WatchClient<Channel> {
-        WatchClient::with_origin(self.channel.clone(), self.origin())
-            .max_decoding_message_size(ANSWER_AT_MOST_BYTES)
+    pub fn watch(&self) -> WatchClient<Tap> {
+        WatchClient::with_origin(self.tap(), self.origin()).max_decoding_message_size(ANSWER_AT_MOST_BYTES)
     }
 
     /// The maintenance service's stub on this member's channel.
-    pub fn maintenance(&self) -> MaintenanceClient<Channel> {
-        MaintenanceClient::with_origin(self.channel.clone(), self.origin())
+    pub fn maintenance(&self) -> MaintenanceClient<Tap> {
+        MaintenanceClient::with_origin(self.tap(), self.origin())
     }
 
     /// What takes several messages has the deadline as a whole.

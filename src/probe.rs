@@ -20,7 +20,6 @@ pub mod proxy;
 pub mod status;
 pub mod stream;
 pub mod table;
-pub mod tap;
 pub mod text;
 pub mod transaction;
 pub mod walk;

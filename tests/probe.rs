@@ -3,8 +3,9 @@
 
 mod common;
 
-use std::{fs, io::Write as _, net::TcpListener, process::Command, thread};
+use std::{fs, io::Write as _, net::TcpListener, path::Path, process::Command, thread};
 
+use clap::{CommandFactory as _, Parser as _};
 use common::{
     certificates::Authority,
     healthy_cluster, healthy_cluster_of,
@@ -16,7 +17,7 @@ use etcd_antithesis::{
         etcd_binary::{EtcdBinary, EtcdVersion},
         processes::Member,
     },
-    probe::encoding::to_hex,
+    probe::{arguments::Arguments, encoding::to_hex},
 };
 use serde_json::{Value, json};
 
@@ -259,15 +260,18 @@ fn wrong_input_is_one_line_and_the_documented_code() {
     let probe =
         Probe::at(&format!("http://{free}")).with(&["--dial-timeout=500ms", "--command-timeout=500ms"]);
     probe.run(&["range", "a"]).fails(4, &["can't connect to", &free.to_string(), "check --endpoints"]);
-    probe
-        .run(&["range", "a", "--member=x"])
-        .fails(2, &["--member \"x\" is none of the members", "127.0.0.1"]);
+    probe.run(&["range", "a", "--member=x"]).fails(2, &["\"x\" is none of the members", "127.0.0.1"]);
     probe.run(&["put", "--hex", "abc", "00"]).fails(2, &["\"abc\" is not hex"]);
     probe.run(&["put", "--base64", "a", "b"]).fails(2, &["not base64"]);
     probe
         .run(&["txn", "if version(a) = 0 the put a 1"])
         .fails(2, &["line 1, column 19", "'and' or 'then'", "^"]);
     probe.run(&["txn", "--file=/nowhere"]).fails(2, &["can't read /nowhere"]);
+    probe.run(&["txn", " # nothing"]).fails(2, &["there is nothing", "then"]);
+    probe.run(&["watch", "a", "--also-on=x"]).fails(2, &["\"x\" is none of the members"]);
+    probe.run(&["bench", "put", "--rate=-5"]).fails(2, &["no rate"]);
+    probe.run(&["bench", "put", "--total=0"]).fails(2, &["--total"]);
+    probe.run(&["range", "a", "--rev", "-1"]).fails(4, &["can't connect to"]);
     probe.run(&["range", "--endpoints=x", "a"]).fails(2, &["--endpoints has the endpoint \"x\"", "no port"]);
     probe.run(&["range", "--dial-timeout=2", "a"]).fails(2, &["ETCDCTL_DIAL_TIMEOUT"]);
     probe.run(&["rnge", "a"]).fails(2, &["range"]);
@@ -319,9 +323,87 @@ fn every_packaged_version_is_understood() {
     }
 }
 
+/// The help of a command, and of those below it.
+fn helps(of: &clap::Command, words: &[String], found: &mut Vec<(Vec<String>, String)>) {
+    let help = of.get_after_help().map(ToString::to_string).unwrap_or_default();
+    found.push((words.to_vec(), help));
+    for below in of.get_subcommands().filter(|below| below.get_name() != "help") {
+        let words = [words, &[below.get_name().to_owned()]].concat();
+        helps(below, &words, found);
+    }
+}
+
+/// The words of a line as a shell would read it, up to where it does more than start the program.
+fn shell_words(line: &str) -> Vec<String> {
+    let mut words = vec![];
+    for (place, piece) in line.split('\'').enumerate() {
+        if place % 2 == 1 {
+            words.push(piece.to_owned());
+            continue;
+        }
+        let plain = piece.split_whitespace().take_while(|word| !["|", "<", ">", "#"].contains(word));
+        words.extend(plain.map(str::to_owned));
+        if piece.split_whitespace().any(|word| ["|", "<", ">", "#"].contains(&word)) {
+            break;
+        }
+    }
+    words
+}
+
+#[test]
+fn every_command_has_examples_and_each_can_be_typed() {
+    let mut found = vec![];
+    helps(&Arguments::command(), &[], &mut found);
+    for (words, help) in found {
+        let name = words.join(" ");
+        assert!(help.starts_with("Examples:\n"), "{name}: {help}");
+        let examples: Vec<&str> = help
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')))
+            .filter_map(|line| line.find("etcd-probe ").map(|place| &line[place..]))
+            .collect();
+        assert!(examples.iter().any(|line| line.contains(&name)), "{name}: {help}");
+        for line in examples {
+            let typed = shell_words(line);
+            assert!(Arguments::try_parse_from(&typed).is_ok(), "{name}: {line}: {typed:?}");
+        }
+    }
+}
+
 #[test]
 fn help_shows_examples_and_the_grammar() {
     let help = Probe::at("").ok(&["--help"]).out;
     assert!(help.contains("Examples:") && help.contains("Exit codes:") && !help.contains('\u{1b}'), "{help}");
     assert!(Probe::at("").ok(&["txn", "--help"]).out.contains("COMPARE  = TARGET(KEY [END] [--prefix])"));
+}
+
+/// What bash offers for the last of these words.
+fn completed(script: &Path, words: &[&str]) -> String {
+    const OFFER: &str = r#"
+        source "$1"; shift
+        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        _etcd__probe etcd-probe "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        echo "${COMPREPLY[@]}""#;
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c", OFFER, "bash"]).arg(script).arg("etcd-probe").args(words);
+    let output = bash.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn bash_completes_commands_those_below_them_and_their_flags() {
+    let folder = temporary_folder();
+    let script = folder.path().join("completions");
+    fs::write(&script, Probe::at("").ok(&["completions", "bash"]).out).unwrap();
+    for (words, offered) in [
+        (&["move"][..], "move-leader"),
+        (&["lease", "gr"], "grant"),
+        (&["lease", "keep-alive", "--eve"], "--every"),
+        (&["range", "--seri"], "--serializable"),
+        (&["status", "-o", ""], "text json jsonl proto hex"),
+        (&["completions", "f"], "fish"),
+    ] {
+        assert_eq!(completed(&script, words), offered, "{words:?}");
+    }
 }

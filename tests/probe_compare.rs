@@ -65,7 +65,7 @@ fn keys_that_differ_are_found_with_the_revision_since_when() {
         }
         let ran = probe.run(&["diff"]);
         assert_eq!(ran.code, 1, "{ran:?}");
-        assert!(ran.out.contains("1 of 4 keys differ at revision 6"), "{version}: {ran:?}");
+        assert!(ran.out.contains("1 of 4 keys differs at revision 6"), "{version}: {ran:?}");
 
         // Once that is forgotten, nothing differs, though the two have not the same revision.
         let revision = |member: &str| {
@@ -195,4 +195,38 @@ fn status_shows_compactions_and_alarms_and_refreshes() {
     assert!(ran.out.lines().count() > 1, "{ran:?}");
     assert!(ran.out.lines().all(|line| line.contains("\"healthy\":true")), "{ran:?}");
     assert_eq!(ran.code, 0);
+}
+
+#[test]
+fn hashes_of_large_stores_are_compared_if_that_is_insisted_on() {
+    let cluster = healthy_cluster(3);
+    let probe = Probe::of(&cluster);
+    let small = probe.ok(&["status", "--no-hash"]).out;
+    assert!(small.contains(", hashes not compared\n") && !small.contains("note:"), "{small}");
+    for key in ["a", "b", "c"] {
+        assert_eq!(probe.run_with_input(&["put", key], &[b'x'; 1 << 20]).code, 0);
+    }
+    // Members tell what they have in use some time after they have it.
+    let large = (0..100).find_map(|_| {
+        thread::sleep(std::time::Duration::from_millis(100));
+        Some(probe.ok(&["status"]).out).filter(|out| out.contains("hashes not compared"))
+    });
+    let large = large.expect("three values of 1 MiB are more than 1 MiB");
+    assert!(
+        large.contains("note: hashes were not compared: a member would read ")
+            && large.contains("--hash")
+            && !large.contains("hash at"),
+        "{large}"
+    );
+    assert_eq!(cells(&large, "compacted at"), ["never"; 3], "{large}");
+    let insisted = probe.ok(&["status", "--hash"]).out;
+    assert!(
+        insisted.contains(", equal hashes\n")
+            && insisted.contains("hash at 4")
+            && !insisted.contains("not compared"),
+        "{insisted}"
+    );
+    let status = probe.ok(&["status", "-o=json"]).json();
+    assert!(status["notes"][0].as_str().unwrap().starts_with("hashes were not compared"), "{status}");
+    probe.run(&["status", "--hash", "--no-hash"]).fails(2, &["cannot be used with"]);
 }

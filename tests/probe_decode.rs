@@ -147,3 +147,19 @@ fn completions_are_scripts_of_each_shell() {
         assert!(script.contains(words) && script.contains("move-leader"), "{shell}: {script}");
     }
 }
+
+#[test]
+fn encode_reads_back_what_decode_prints() {
+    let probe = Probe::at("");
+    let one = "0a0161120200ff181f";
+    let decoded = probe.ok(&["decode", "--type=PutRequest", "-o=json", "--bytes", one]).out;
+    assert_eq!(probe.run_with_input(&["encode", "PutRequest"], decoded.as_bytes()).out, format!("{one}\n"));
+    let stream = "00000000030a016100000000050a01621803";
+    let decoded = probe.ok(&["decode", "--type=KV/Range", "-o=jsonl", "--bytes", stream]).out;
+    let encoded = probe.run_with_input(&["encode", "--framed", "KV/Range"], decoded.as_bytes());
+    assert_eq!(encoded.out, format!("{stream}\n"), "{encoded:?}");
+    probe.run(&["decode"]).fails(2, &["no bytes to decode", "--type"]);
+    probe.run(&["encode", "PutRequest"]).fails(2, &["no message to encode", "{}"]);
+    probe.run(&["encode", "PutRequest", "nonsense"]).fails(2, &["message 1: no JSON"]);
+    assert_eq!(probe.ok(&["encode", "PutRequest", "{}"]).out, "\n");
+}

@@ -133,7 +133,7 @@ fn members_that_tell_different_things_are_found() {
     watch.until("\"one\"");
     watch.until("\"other\"");
     let ran = watch.end();
-    assert!(ran.code == 1 && ran.err.contains("2 revisions compared: 1 things wrong"), "{ran:?}");
+    assert!(ran.code == 1 && ran.err.contains("2 revisions compared: 1 thing wrong"), "{ran:?}");
 }
 
 /// With fragments, one response of 2 MiB comes in several, each shown on the wire.

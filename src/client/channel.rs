@@ -61,7 +61,9 @@ pub enum NotSent {
         source: std::io::Error,
     },
     /// TLS can't be established.
-    #[error("no TLS with {endpoint}: {source}; check ETCDCTL_CACERT, ETCDCTL_CERT and ETCDCTL_KEY")]
+    #[error(
+        "no TLS with {endpoint}: {source}; check ETCDCTL_CACERT, ETCDCTL_CERT and ETCDCTL_KEY, and whether it wants http://"
+    )]
     Tls {
         /// The member.
         endpoint: Endpoint,
@@ -177,6 +179,24 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
+/// An established stream, told apart by whether what goes through it is what the network sees.
+pub enum Line {
+    /// It is.
+    Plain(TcpStream),
+    /// It is encrypted.
+    Secured(Box<dyn Stream>),
+}
+
+impl Line {
+    /// The stream, whichever it is.
+    pub fn any(self) -> Box<dyn Stream> {
+        match self {
+            Self::Plain(stream) => Box::new(stream),
+            Self::Secured(stream) => stream,
+        }
+    }
+}
+
 type Sending<T> = Pin<Box<dyn Future<Output = Result<T, ChannelError>> + Send>>;
 
 impl Channel {
@@ -236,11 +256,11 @@ impl Channel {
     }
 
     /// Dials, TLS included, and leaves it to the caller what is said.
-    pub async fn dial_stream(&self) -> Result<Box<dyn Stream>, NotSent> {
+    pub async fn dial_stream(&self) -> Result<Line, NotSent> {
         in_time(&self.0, async {
             let (stream, begun, mut times) = dial_tcp(&self.0).await?;
-            let Some(config) = &self.0.tls else { return Ok(Box::new(stream) as Box<dyn Stream>) };
-            Ok(Box::new(secure(&self.0, config, stream, begun, &mut times).await?) as Box<dyn Stream>)
+            let Some(config) = &self.0.tls else { return Ok(Line::Plain(stream)) };
+            Ok(Line::Secured(Box::new(secure(&self.0, config, stream, begun, &mut times).await?)))
         })
         .await
     }

@@ -5,7 +5,7 @@ use tonic::codegen::tokio_stream;
 
 use super::{
     ANSWER_AT_MOST_BYTES, Answered, CallError, Client, call_error,
-    channel::Channel,
+    tap::Tap,
     wire::{interval, service as wire},
 };
 use crate::{
@@ -67,7 +67,7 @@ impl Client {
     }
 
     pub(super) async fn perform_lock(&self, request: &LockRequest) -> Result<Answered<Response>, CallError> {
-        let mut stub = LockClient::with_origin(self.channel.clone(), self.origin());
+        let mut stub = LockClient::with_origin(self.tap(), self.origin());
         Ok(match request {
             LockRequest::Lock { name, lease } => {
                 let message = v3lockpb::LockRequest { name: name.into(), lease: lease.0 };
@@ -132,7 +132,7 @@ impl Client {
 
     /// Users have their names for passwords.
     pub(super) async fn perform_auth(&self, request: &AuthRequest) -> Result<Answered<Response>, CallError> {
-        let mut stub = AuthClient::with_origin(self.channel.clone(), self.origin());
+        let mut stub = AuthClient::with_origin(self.tap(), self.origin());
         Ok(match request.clone() {
             AuthRequest::Enable {} => self
                 .unary(pb::AuthEnableRequest {}, |message| stub.auth_enable(message))
@@ -185,8 +185,7 @@ impl Client {
     }
 
     /// The election service's stub on this member's channel.
-    pub fn election(&self) -> ElectionClient<Channel> {
-        ElectionClient::with_origin(self.channel.clone(), self.origin())
-            .max_decoding_message_size(ANSWER_AT_MOST_BYTES)
+    pub fn election(&self) -> ElectionClient<Tap> {
+        ElectionClient::with_origin(self.tap(), self.origin()).max_decoding_message_size(ANSWER_AT_MOST_BYTES)
     }
 }

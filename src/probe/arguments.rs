@@ -6,6 +6,7 @@
 )]
 
 pub mod bench;
+mod examples;
 pub mod requests;
 pub mod services;
 pub mod tools;
@@ -204,7 +205,7 @@ pub enum Command {
     /// Forget old revisions
     Compact(CompactArguments),
     /// Grant, revoke, keep alive and look at leases
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::LEASE)]
     Lease(LeaseCommand),
     /// Follow what happens to keys, response by response, and check what etcd promises of watches
     Watch(WatchArguments),

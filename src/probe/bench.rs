@@ -17,9 +17,9 @@ use self::{
     plan::{Plan, Turns},
     watchers::Watchers,
 };
-use super::{error::AskError, tap::Tape};
+use super::error::AskError;
 use crate::{
-    client::{CallError, Client},
+    client::{CallError, Client, tap::Tape},
     clock,
 };
 

@@ -14,12 +14,11 @@ use tonic::{
     codegen::http::uri::PathAndQuery,
 };
 
-use super::{
-    descriptors,
-    error::AskError,
+use super::{descriptors, error::AskError};
+use crate::client::{
+    ANSWER_AT_MOST_BYTES, Client,
     tap::{Tap, Tape},
 };
-use crate::client::{ANSWER_AT_MOST_BYTES, Client};
 
 /// A request, ready to be sent to any number of members.
 #[derive(Clone, Debug)]

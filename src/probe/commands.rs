@@ -21,13 +21,12 @@ use super::{
     encoding::Encoding,
     error::{AskError, ProbeError},
     printer::Printer,
-    proxy,
+    proxy::{self, show::Form},
     table::Look,
-    tap::Tape,
     wire::Transcript,
 };
 use crate::{
-    client::Client,
+    client::{Client, tap::Tape},
     exit::ExitStatus,
     health::on_each,
     settings::{Endpoint, Settings},
@@ -46,6 +45,7 @@ struct Probe<'a> {
     tape: Tape,
     transcript: Transcript,
     output: Output,
+    wire: bool,
     encoding: Encoding,
     look: Look,
     printer: Printer<'a>,
@@ -62,6 +62,7 @@ pub async fn run(arguments: Arguments, look: Look, printer: Printer<'_>) -> Resu
         tape: if shown.wire { Tape::running() } else { Tape::default() },
         transcript: Transcript::default(),
         output: shown.output,
+        wire: shown.wire,
         encoding: shown.encoding(),
         look,
         printer,
@@ -81,7 +82,8 @@ impl Probe<'_> {
         match command {
             Command::Proxy(arguments) => {
                 let json = self.output != Output::Text;
-                proxy::run(arguments, &self.settings, self.encoding, json).await
+                let form = Form { encoding: self.encoding, json, wire: self.wire };
+                proxy::run(arguments, &self.settings, form).await
             }
             Command::Status(arguments) => self.status(arguments).await,
             Command::Diff(arguments) => self.diff(arguments).await,
@@ -129,8 +131,13 @@ impl Probe<'_> {
     /// The clients of the members that are meant; of the first one if nothing is said.
     fn clients(&self, member: Option<&str>) -> Result<Vec<Client>, ProbeError> {
         let meant = self.endpoints(member.unwrap_or("0"))?;
-        let clients = meant.into_iter().map(|endpoint| Client::new(endpoint, &self.settings));
-        Ok(clients.collect::<Result<_, _>>()?)
+        let clients = meant.into_iter().map(|endpoint| self.client_of(endpoint));
+        clients.collect()
+    }
+
+    /// A client of this member.
+    fn client_of(&self, endpoint: &Endpoint) -> Result<Client, ProbeError> {
+        Ok(Client::new(endpoint, &self.settings)?.with_tape(self.tape.clone()))
     }
 
     /// The client of the member that is meant.

@@ -9,10 +9,9 @@ use super::{
     call::Call,
     error::AskError,
     status::{self, BETWEEN_HASHES, HASH_ATTEMPTS, HashVerdict, compare_hashes},
-    tap::Tape,
 };
 use crate::{
-    client::Client,
+    client::{Client, tap::Tape},
     health::on_each,
     operation::{KeyRange, KeyValue, Range},
     proto::etcdserverpb as pb,

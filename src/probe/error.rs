@@ -15,6 +15,7 @@ use crate::{
     client::{CallError, channel::NotSent, outcome::code_name, tls::TlsError},
     exit::ExitStatus,
     history::HistoryError,
+    report::totals::counted,
     settings::{Endpoint, SettingsError},
 };
 
@@ -34,13 +35,16 @@ pub enum ProbeError {
     #[error(transparent)]
     Transaction(#[from] TransactionError),
     /// No endpoint has the name.
-    #[error("--member {name:?} is none of the members; choose all or one of: {known}")]
+    #[error("{name:?} is none of the members; choose one of these, or its place from 0: {known}")]
     NoSuchMember {
         /// As it was typed.
         name: String,
         /// What there is.
         known: String,
     },
+    /// There is nothing to work on.
+    #[error("{0}")]
+    Nothing(&'static str),
     /// More than one member was meant where one is.
     #[error("this can be asked of one member only; name it with --member")]
     OneMember,
@@ -117,7 +121,7 @@ pub enum ProbeError {
         source: io::Error,
     },
     /// Neither one address nor one for each member.
-    #[error("--listen has {places} addresses for {members} members; write one for each, or one for all")]
+    #[error("--listen has {} for {}; write one for each, or one for all", counted(*places, "place"), counted(*members, "member"))]
     Listeners {
         /// Addresses.
         places: usize,

@@ -10,10 +10,9 @@ use super::{
     call::Call,
     error::AskError,
     stream::{After, Stream},
-    tap::Tape,
 };
 use crate::{
-    client::{Client, wire::stream as wire},
+    client::{Client, tap::Tape, wire::stream as wire},
     operation::{
         KeyRange, KeyValue, Range,
         stream::{CreateWatch, News, Received, Sent, WatchNews},

@@ -38,15 +38,20 @@ use self::{
     lines::Lines,
     messages::Held,
     record::Recording,
-    show::Show,
+    show::{Form, Show},
 };
-use super::{encoding::Encoding, error::ProbeError};
+use super::{call::Call, error::ProbeError, wire::Frame};
 use crate::{
     client::{
-        channel::Channel,
+        Client,
+        channel::{Channel, Line},
+        tap::Tape,
         tls::{self, HTTP1},
     },
     exit::ExitStatus,
+    health::on_each,
+    proto::etcdserverpb::StatusRequest,
+    report::totals::counted,
     settings::Settings,
 };
 
@@ -67,20 +72,22 @@ fn tell(words: &str) {
     let _ = writeln!(std::io::stderr(), "{words}");
 }
 
-/// Serves until a signal ends it. What is shown is text, or lines of JSON.
+/// Serves until a signal ends it.
 pub async fn run(
     arguments: &ProxyArguments,
     settings: &Settings,
-    encoding: Encoding,
-    json: bool,
+    form: Form,
 ) -> Result<ExitStatus, ProbeError> {
     let tls = match (&arguments.serve_cert, &arguments.serve_key) {
         (Some(certificate), Some(key)) => Some(tls::server_config(certificate, key)?),
         _ => None,
     };
     let recording = arguments.record.as_deref().map(Recording::create).transpose()?.map(Arc::new);
-    let show = show(arguments, encoding, json)?;
+    let show = show(arguments, form)?;
     let lies = lies(arguments, settings)?;
+    if let Some(lies) = lies.as_ref().filter(|lies| lies.makes_up()) {
+        meet(lies, settings).await?;
+    }
     let listeners = listen(arguments, settings).await?;
     let shared = Arc::new(Shared { show, recording, lies, held: Held::default() });
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -102,11 +109,12 @@ pub async fn run(
     tokio::select! { ended = until_ended() => ended, failed = failed => failed }?;
     ports.shutdown().await;
     for (rule, counts) in shared.lies.iter().flat_map(|lies| lies.counts()) {
-        tell(&format!("rule {rule} struck on {} of {} occasions", counts.struck, counts.seen));
+        tell(&format!("rule {rule} struck on {} of {}", counts.struck, counted(counts.seen, "occasion")));
     }
     if let Some(left_out) = shared.show.as_ref().map(|show| show.lines.left_out()).filter(|lines| *lines > 0)
     {
-        tell(&format!("{left_out} lines were left out, since they were not read fast enough"));
+        let left_out = counted(left_out, "line");
+        tell(&format!("left out, since they were not read fast enough: {left_out}"));
     }
     Ok(ExitStatus::Holds)
 }
@@ -134,8 +142,22 @@ fn lies(arguments: &ProxyArguments, settings: &Settings) -> Result<Option<Arc<Li
         }
     }
     let seed = arguments.seed.unwrap_or_else(rand::random);
-    tell(&format!("{} rules, --seed {seed}", rules.len()));
+    tell(&format!("{}, --seed {seed}", counted(rules.len(), "rule")));
     Ok(Some(Lies::new(rules, seed)))
+}
+
+/// Asks each member for its state, so that the first answer can be made up as well; who does not tell it is met later.
+async fn meet(lies: &Lies, settings: &Settings) -> Result<(), ProbeError> {
+    let clients = Client::of_each(settings)?;
+    let answers = on_each(&clients, |client| async move {
+        Call::new("/etcdserverpb.Maintenance/Status", &StatusRequest {}).send(&client, &Tape::default()).await
+    });
+    for (client, answer) in clients.iter().zip(answers.await) {
+        if let Ok(answer) = answer {
+            lies.meet(&client.endpoint().name, &Frame { flag: 0, message: answer.bytes });
+        }
+    }
+    Ok(())
 }
 
 async fn until_ended() -> Result<(), ProbeError> {
@@ -145,12 +167,12 @@ async fn until_ended() -> Result<(), ProbeError> {
     Ok(())
 }
 
-fn show(arguments: &ProxyArguments, encoding: Encoding, json: bool) -> Result<Option<Arc<Show>>, ProbeError> {
+fn show(arguments: &ProxyArguments, form: Form) -> Result<Option<Arc<Show>>, ProbeError> {
     if arguments.quiet {
         return Ok(None);
     }
-    let filter = arguments.filter(encoding)?;
-    Ok(Some(Arc::new(Show { filter, encoding, json, lines: Lines::start() })))
+    let filter = arguments.filter(form.encoding)?;
+    Ok(Some(Arc::new(Show { filter, form, lines: Lines::start() })))
 }
 
 /// A listener for each member.
@@ -224,7 +246,7 @@ async fn connect(
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
         return match timeout(HANDSHAKE_WITHIN, greeting::speaks(&stream)).await {
-            Ok(Ok(Speaks::Http2)) => connection::serve(stream, client, member, shared).await,
+            Ok(Ok(Speaks::Http2)) => connection::serve(Line::Plain(stream), client, member, shared).await,
             Ok(Ok(Speaks::Http1)) => refuse_http1(stream, client, &member).await,
             Ok(Ok(Speaks::Tls)) => tell(&format!("{client}: TLS, which needs --serve-cert and --serve-key")),
             // It came and went.
@@ -236,7 +258,9 @@ async fn connect(
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(HTTP1) => {
             refuse_http1(stream, client, &member).await;
         }
-        Ok(Ok(stream)) => connection::serve(stream, client, member, shared).await,
+        Ok(Ok(stream)) => {
+            connection::serve(Line::Secured(Box::new(stream)), client, member, shared).await;
+        }
         Ok(Err(error)) => tell(&format!("{client}: no TLS: {error}")),
         Err(_) => tell(&format!("{client}: no TLS within {HANDSHAKE_WITHIN:?}")),
     }

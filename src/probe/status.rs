@@ -9,9 +9,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{call::Call, error::AskError, tap::Tape};
+use super::{call::Call, error::AskError};
 use crate::{
-    client::{CallError, Client},
+    client::{CallError, Client, tap::Tape},
     health::on_each,
     proto::etcdserverpb as pb,
     settings::Endpoint,
@@ -28,6 +28,10 @@ const POLL: Duration = Duration::from_millis(10);
 pub const HASH_ATTEMPTS: usize = 3;
 /// The pause between two questions for hashes.
 pub const BETWEEN_HASHES: Duration = Duration::from_millis(100);
+
+/// What the hashes of members with at most so much in use cost is hardly noticed. Those of more are asked for if that is
+/// insisted on: a member reads all that it has for its hash, at the cost of its other work.
+const HASHED_UNASKED_BYTES: i64 = 1 << 20;
 
 /// What a server says of a store that was never compacted.
 pub const NEVER: Revision = Revision(-1);
@@ -63,6 +67,8 @@ pub struct Said {
 pub enum Compare {
     /// By hashes at the newest revision that all have, for which members read their whole database.
     Hashes,
+    /// By hashes where members have so little that reading it costs little, else by revisions.
+    HashesIfSmall,
     /// By revisions alone.
     Revisions,
 }
@@ -82,7 +88,9 @@ pub async fn ask(clients: &[Client], tape: &Tape, compare: Compare) -> Vec<Membe
         })
         .collect();
     catch_up(clients, &mut members, tape).await;
-    if compare == Compare::Revisions {
+    if compare == Compare::Revisions
+        || (compare == Compare::HashesIfSmall && most_in_use(&members) > HASHED_UNASKED_BYTES)
+    {
         find_compactions(clients, &mut members, tape).await;
         return members;
     }
@@ -167,13 +175,25 @@ async fn ask_hashes(clients: &[Client], members: &mut [Member], tape: &Tape) {
     }
 }
 
-/// Finds out where members were compacted by asking for a key at old revisions.
+/// How much the member that has most would have to read for its hash.
+pub(crate) fn most_in_use(members: &[Member]) -> i64 {
+    let said = members.iter().filter_map(|member| member.said.as_ref().ok());
+    said.map(|said| said.status.db_size_in_use).max().unwrap_or_default()
+}
+
+/// Finds out where members were compacted by asking each for a key at old revisions.
 async fn find_compactions(clients: &[Client], members: &mut [Member], tape: &Tape) {
-    for (client, member) in clients.iter().zip(members) {
-        let Ok(said) = &member.said else { continue };
-        let newest = Revision(said.header.revision);
+    let newest = |endpoint: &Endpoint| {
+        let member = members.iter().find(|member| member.endpoint == *endpoint)?;
+        Some(Revision(member.said.as_ref().ok()?.header.revision))
+    };
+    let found = on_each(clients, |client| {
+        let (newest, tape) = (newest(client.endpoint()), tape.clone());
+        async move { super::ask::oldest(&client, &tape, newest?).await.ok() }
+    })
+    .await;
+    for (member, oldest) in members.iter_mut().zip(found) {
         // Revision 1 is an empty store's, so that nobody can tell whether it was compacted there.
-        let oldest = super::ask::oldest(client, tape, newest).await.ok();
         member.compacted = oldest.map(|oldest| if oldest.0 > 1 { oldest } else { NEVER });
     }
 }

@@ -18,9 +18,11 @@ use super::{
     call::{Raw, garbage},
     descriptors,
     error::AskError,
+};
+use crate::client::{
+    ANSWER_AT_MOST_BYTES, CallError, Client, call_error,
     tap::{Tap, Tape},
 };
-use crate::client::{ANSWER_AT_MOST_BYTES, CallError, Client, call_error};
 
 /// An open stream. Dropped, it is reset.
 pub struct Stream {

@@ -13,6 +13,11 @@ use super::{
 
 /// The grammar, for `--help`.
 pub const GRAMMAR: &str = "\
+Examples:
+  etcd-probe txn 'if version(a) = 0 then put a 1; range b else range a'
+  etcd-probe txn --file moves.txt --member all
+  echo 'put a 1; put b 2' | etcd-probe txn -o json
+
 The text of a transaction:
   TXN      = [if COMPARE {and COMPARE}] then OPS [else OPS]  |  OPS
   COMPARE  = TARGET(KEY [END] [--prefix]) OPERATOR OPERAND
@@ -30,7 +35,7 @@ create and mod are revisions; lease IDs are hexadecimal, as etcd prints them.
 Words end at white space and at ( ) { } , ; and \". Keys and values that hold one
 of these, begin with = ! < > # or --, or are a word of the grammar, stand in
 double quotes, where \\\" \\\\ \\n \\r \\t and \\xNN mean what they mean in C.
-A # begins a comment.
+A # begins a comment. A transaction that does nothing is written then.
 
   if version(a) = 0 and value(b) != \"x y\" then put a 1; range b else range a";
 
@@ -48,6 +53,12 @@ pub struct TransactionError(#[from] pub Place);
 pub fn parse(text: &str, encoding: Encoding) -> Result<Txn, TransactionError> {
     let whole = || {
         let mut parser = Parser { cursor: Cursor::new(text)?, encoding };
+        if parser.cursor.peek().is_none() {
+            return Err((
+                parser.cursor.place(),
+                "there is nothing; a transaction without operations is: then".to_owned(),
+            ));
+        }
         let txn = parser.txn(0)?;
         if parser.cursor.peek().is_none() {
             Ok(txn)

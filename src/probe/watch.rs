@@ -15,10 +15,9 @@ use self::judge::{Breach, Judge};
 use super::{
     error::AskError,
     stream::{After, Stream},
-    tap::Tape,
 };
 use crate::{
-    client::{Client, wire::stream as wire},
+    client::{Client, tap::Tape, wire::stream as wire},
     operation::stream::{CreateWatch, News, Sent, WatchNews},
     proto::etcdserverpb as pb,
     types::Revision,

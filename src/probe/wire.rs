@@ -11,10 +11,12 @@ use tonic::codegen::http::HeaderMap;
 use super::{
     descriptors,
     encoding::{escaped, to_hex},
-    tap::{Event, Passed, Way},
     walk::{Content, Field, count_bytes, walk},
 };
-use crate::client::channel::DialTimes;
+use crate::client::{
+    channel::DialTimes,
+    tap::{Event, Passed, Way},
+};
 
 /// Flag and length.
 pub const FRAME_HEAD_BYTES: usize = 5;
@@ -171,25 +173,8 @@ impl Page {
     }
 
     fn frame(&mut self, way: Way, frame: &Frame, message: Option<&MessageDescriptor>, at: Duration) {
-        let Frame { flag, message: bytes } = frame;
-        let name = message.map_or("an unknown message", MessageDescriptor::full_name);
-        let compression = match flag {
-            0 => "plain",
-            1 => "compressed",
-            _ => "no flag of gRPC",
-        };
-        self.line(
-            way,
-            &format!(
-                "frame: flag {flag} ({compression}), length {}, {name}, after {}",
-                bytes.len(),
-                shown(at)
-            ),
-        );
-        if *flag != 0 {
-            return self.line(way, &format!("  {}", to_hex(bytes)));
-        }
-        for line in annotate(bytes, message) {
+        self.line(way, &format!("{}, after {}", frame.head(message), shown(at)));
+        for line in frame.annotate(message) {
             self.line(way, &line);
         }
     }
@@ -243,6 +228,28 @@ pub struct Frame {
     pub flag: u8,
     /// The message.
     pub message: Bytes,
+}
+
+impl Frame {
+    /// What stands before the message, and what that is.
+    pub fn head(&self, message: Option<&MessageDescriptor>) -> String {
+        let Self { flag, message: bytes } = self;
+        let name = message.map_or("an unknown message", MessageDescriptor::full_name);
+        let compression = match flag {
+            0 => "plain",
+            1 => "compressed",
+            _ => "no flag of gRPC",
+        };
+        format!("frame: flag {flag} ({compression}), length {}, {name}", bytes.len())
+    }
+
+    /// The message's bytes, a line for each field, or all as they are where they can't be read.
+    pub fn annotate(&self, message: Option<&MessageDescriptor>) -> Vec<String> {
+        match self.flag {
+            0 => annotate(&self.message, message),
+            _ => vec![format!("  {}", to_hex(&self.message))],
+        }
+    }
 }
 
 /// Cuts the bytes of a body into gRPC frames, in whatever pieces they come.

@@ -102,8 +102,8 @@ impl fmt::Display for Totals {
 }
 
 /// `1 fault`, `2,000 faults`, `no faults`.
-pub fn counted(count: usize, noun: &str) -> String {
-    match count {
+pub fn counted(count: impl TryInto<usize>, noun: &str) -> String {
+    match count.try_into().unwrap_or(usize::MAX) {
         0 => format!("no {noun}s"),
         1 => format!("1 {noun}"),
         count => format!("{} {noun}s", grouped(count)),

@@ -306,3 +306,15 @@ fn wrong_rules_are_told() {
     assert!(code == 2 && said.contains("etcd7"), "{said}");
     assert_eq!(fails(&["--rules", Path::new("/nowhere").to_str().unwrap()]).0, 2);
 }
+
+#[test]
+fn the_first_answer_can_be_made_up_as_well() {
+    let cluster = healthy_cluster(1);
+    let direct = Probe::of(&cluster).with(&["-o=json"]);
+    for value in ["1", "2", "3"] {
+        direct.ok(&["put", "k", value]);
+    }
+    Liar::new(&cluster, "on Put { pretend }").put("k", "never");
+    assert_eq!(direct.ok(&["range", "k"]).answer()["kvs"][0]["value"], Value::from("3"));
+    assert_eq!(Liar::new(&cluster, "on Range { stale 1 }").value("k").as_deref(), Some("2"));
+}

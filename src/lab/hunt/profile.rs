@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{
     capability::{Capability, Lacks},
     lab::{composer::Ending, fault::profile::Profile as Faults, setup::Setup},
+    report::totals::counted,
     settings::{
         CLASSES_VARIABLE, Class, LACKS_VARIABLE, TRAFFIC_VARIABLE,
         mix::{Mix, Sort},
@@ -227,7 +228,7 @@ fn weight(sort: Sort, rng: &mut StdRng) -> u64 {
 /// In a line for people.
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} members, {} lanes of", self.members.0, self.lanes)?;
+        write!(f, "{}, {} of", counted(self.members.0, "member"), counted(self.lanes, "lane"))?;
         for (sort, weight) in &self.traffic {
             write!(f, " {} {weight}", sort.name())?;
         }

@@ -35,13 +35,13 @@ pub struct BenchArguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub clients: u32,
     /// How many requests [default: 10000, or as many as --for has time for]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub total: Option<u64>,
     /// For how long
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     pub duration: Option<Duration>,
     /// Requests per second, all clients together; 0 is as many as are answered
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true, value_parser = rate)]
     pub rate: f64,
     /// Bytes of a key, the prefix included
     #[arg(long, default_value_t = 8)]
@@ -73,6 +73,12 @@ pub struct BenchArguments {
     /// watch: streams that watch all keys while they are written
     #[arg(long, default_value_t = 1)]
     pub watchers: u32,
+}
+
+/// A rate for clap.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
+    rate.ok_or_else(|| "no rate; write requests per second, such as 500".to_owned())
 }
 
 /// What is sent.

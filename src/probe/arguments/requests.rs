@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::services::time;
+use super::{examples, services::time};
 use crate::{
     operation::{Order, OrderBy},
     probe::transaction::GRAMMAR,
@@ -35,18 +35,23 @@ pub struct Keys {
 
 /// Arguments of status.
 #[derive(Debug, Args)]
+#[command(after_help = examples::STATUS)]
 pub struct StatusArguments {
     /// Show it again and again until Ctrl-C, every second or as often as is said
-    #[arg(long, value_name = "TIME", value_parser = time, num_args = 0..=1, default_missing_value = "1s", require_equals = true)]
+    #[arg(long, value_name = "TIME", value_parser = time, num_args = 0..=1, default_missing_value = "1s")]
     pub watch: Option<Duration>,
-    /// Leave out the hashes, for which members read their whole database; where they were compacted is then found
-    /// by asking for keys at old revisions
+    /// Compare hashes however much members have; they read their whole database for them. By default they are
+    /// compared where no member has more than 1 MiB in use
+    #[arg(long, conflicts_with = "no_hash")]
+    pub hash: bool,
+    /// Leave out the hashes; where members were compacted is then found by asking for keys at old revisions
     #[arg(long)]
     pub no_hash: bool,
 }
 
 /// Arguments of put.
 #[derive(Debug, Args)]
+#[command(after_help = examples::PUT)]
 pub struct PutArguments {
     /// The key
     pub key: OsString,
@@ -76,6 +81,7 @@ pub fn hexadecimal(text: &str) -> Result<i64, String> {
 
 /// Arguments of range.
 #[derive(Debug, Args)]
+#[command(after_help = examples::RANGE)]
 #[expect(missing_docs, reason = "a doc comment on the flattened arguments would replace the command's help")]
 pub struct RangeArguments {
     #[command(flatten)]
@@ -84,7 +90,7 @@ pub struct RangeArguments {
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub limit: i64,
     /// The revision to read at
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", allow_negative_numbers = true)]
     pub rev: Option<i64>,
     /// Answer from the member's own state, which may be stale
     #[arg(long)]
@@ -102,16 +108,16 @@ pub struct RangeArguments {
     #[arg(long, value_enum, ignore_case = true)]
     pub order: Option<SortOrder>,
     /// Leave out pairs last written before this revision
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", allow_negative_numbers = true)]
     pub min_mod_rev: Option<i64>,
     /// Leave out pairs last written after this revision
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", allow_negative_numbers = true)]
     pub max_mod_rev: Option<i64>,
     /// Leave out pairs created before this revision
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", allow_negative_numbers = true)]
     pub min_create_rev: Option<i64>,
     /// Leave out pairs created after this revision
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", allow_negative_numbers = true)]
     pub max_create_rev: Option<i64>,
     #[command(flatten)]
     pub asked: Asked,
@@ -160,6 +166,7 @@ impl From<SortOrder> for Order {
 
 /// Arguments of delete.
 #[derive(Debug, Args)]
+#[command(after_help = examples::DELETE)]
 #[expect(missing_docs, reason = "a doc comment on the flattened arguments would replace the command's help")]
 pub struct DeleteArguments {
     #[command(flatten)]
@@ -187,9 +194,10 @@ pub struct TxnArguments {
 
 /// Arguments of hash.
 #[derive(Debug, Args)]
+#[command(after_help = examples::HASH)]
 pub struct HashArguments {
     /// The revision; by default the newest that all members asked have reached
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", allow_negative_numbers = true)]
     pub rev: Option<i64>,
     /// A member by its host, HOST:PORT or place in --endpoints from 0; or all, the default here
     #[arg(long, value_name = "NAME|all")]
@@ -198,9 +206,11 @@ pub struct HashArguments {
 
 /// Arguments of compact.
 #[derive(Debug, Args)]
+#[command(after_help = examples::COMPACT)]
 #[expect(missing_docs, reason = "a doc comment on the flattened arguments would replace the command's help")]
 pub struct CompactArguments {
     /// Forget all that is older than this revision, but for the newest of each key
+    #[arg(allow_negative_numbers = true)]
     pub revision: i64,
     /// Wait until the member has removed it from its database
     #[arg(long)]
@@ -211,6 +221,7 @@ pub struct CompactArguments {
 
 /// Arguments of history.
 #[derive(Debug, Args)]
+#[command(after_help = examples::HISTORY)]
 #[expect(missing_docs, reason = "a doc comment on the flattened arguments would replace the command's help")]
 pub struct HistoryArguments {
     /// The key
@@ -221,9 +232,10 @@ pub struct HistoryArguments {
 
 /// Arguments of diff.
 #[derive(Debug, Args)]
+#[command(after_help = examples::DIFF)]
 pub struct DiffArguments {
     /// The revision to compare at; by default the newest that all members have
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", allow_negative_numbers = true)]
     pub rev: Option<i64>,
     /// Compare all keys, even if hashes are equal
     #[arg(long)]

@@ -4,15 +4,20 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::requests::{Asked, hexadecimal};
+use super::{
+    examples,
+    requests::{Asked, hexadecimal},
+};
 use crate::{proto::etcdserverpb::AlarmType, settings::parse_duration};
 
 /// What to do with leases. IDs are hexadecimal, as etcd prints them.
 #[derive(Debug, Subcommand)]
 pub enum LeaseCommand {
     /// A new lease
+    #[command(after_help = examples::LEASE)]
     Grant {
         /// Seconds to live; the server may grant more
+        #[arg(allow_negative_numbers = true)]
         ttl: i64,
         /// Its ID; else the server chooses
         #[arg(long, value_parser = hexadecimal)]
@@ -22,6 +27,7 @@ pub enum LeaseCommand {
         asked: Asked,
     },
     /// End a lease, and delete its keys
+    #[command(after_help = examples::LEASE)]
     Revoke {
         /// The lease
         #[arg(value_parser = hexadecimal)]
@@ -33,6 +39,7 @@ pub enum LeaseCommand {
     /// Start its time anew, again and again until Ctrl-C, and show each answer
     KeepAlive(KeepAliveArguments),
     /// How long it has left
+    #[command(after_help = examples::LEASE)]
     TimeToLive {
         /// The lease
         #[arg(value_parser = hexadecimal)]
@@ -45,6 +52,7 @@ pub enum LeaseCommand {
         asked: Asked,
     },
     /// All leases
+    #[command(after_help = examples::LEASE)]
     List {
         #[command(flatten)]
         #[expect(missing_docs, reason = "a doc comment here would replace the command's help")]
@@ -54,6 +62,7 @@ pub enum LeaseCommand {
 
 /// Arguments of lease keep-alive.
 #[derive(Debug, Args)]
+#[command(after_help = examples::LEASE)]
 pub struct KeepAliveArguments {
     /// The lease
     #[arg(value_parser = hexadecimal)]
@@ -79,6 +88,7 @@ pub fn time(text: &str) -> Result<Duration, String> {
 
 /// Arguments of members.
 #[derive(Debug, Args)]
+#[command(after_help = examples::MEMBERS)]
 #[expect(missing_docs, reason = "a doc comment on the flattened arguments would replace the command's help")]
 pub struct MembersArguments {
     /// As the asked member knows them, without asking the others
@@ -90,6 +100,7 @@ pub struct MembersArguments {
 
 /// Arguments of alarm.
 #[derive(Debug, Args)]
+#[command(after_help = examples::ALARM)]
 #[expect(missing_docs, reason = "a doc comment on the flattened arguments would replace the command's help")]
 pub struct AlarmArguments {
     /// What to do with them
@@ -143,9 +154,7 @@ impl From<AlarmKind> for AlarmType {
 
 /// Arguments of capabilities.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "It writes a few keys below capabilities/, and deletes them; the member is defragmented."
-)]
+#[command(after_help = examples::CAPABILITIES)]
 pub struct CapabilitiesArguments {
     /// A member by its host, HOST:PORT or place in --endpoints from 0
     #[arg(long, value_name = "NAME")]
@@ -154,6 +163,7 @@ pub struct CapabilitiesArguments {
 
 /// Arguments of defragment.
 #[derive(Debug, Args)]
+#[command(after_help = examples::DEFRAGMENT)]
 pub struct DefragmentArguments {
     /// A member by its host, HOST:PORT or place in --endpoints from 0; or all, one after the other
     #[arg(long, value_name = "NAME|all")]
@@ -162,6 +172,7 @@ pub struct DefragmentArguments {
 
 /// Arguments of snapshot.
 #[derive(Debug, Args)]
+#[command(after_help = examples::SNAPSHOT)]
 pub struct SnapshotArguments {
     /// Where it is saved; a file that is there is replaced once the whole snapshot has come
     pub file: PathBuf,
@@ -172,6 +183,7 @@ pub struct SnapshotArguments {
 
 /// Arguments of move-leader.
 #[derive(Debug, Args)]
+#[command(after_help = examples::MOVE_LEADER)]
 pub struct MoveLeaderArguments {
     /// To whom: a member by its ID in hexadecimal, host, HOST:PORT or place in --endpoints from 0
     pub to: String,

@@ -5,6 +5,7 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
+use super::examples;
 use crate::probe::decode::form::Form;
 
 const DECODE_EXAMPLES: &str = "\
@@ -96,6 +97,7 @@ pub enum EncodedForm {
 
 /// Arguments of completions.
 #[derive(Debug, Args)]
+#[command(after_help = examples::COMPLETIONS)]
 pub struct CompletionsArguments {
     /// The shell
     #[arg(value_enum)]

@@ -31,7 +31,7 @@ pub struct WatchArguments {
     #[command(flatten)]
     pub keys: Keys,
     /// The first revision of interest; by default from now on
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", allow_negative_numbers = true)]
     pub rev: Option<i64>,
     /// Ask for the pair before each event
     #[arg(long)]
@@ -49,7 +49,7 @@ pub struct WatchArguments {
     #[arg(long, value_enum)]
     pub filter: Vec<Filter>,
     /// The watch's ID; else the server chooses
-    #[arg(long, value_name = "ID", default_value_t = 0)]
+    #[arg(long, value_name = "ID", default_value_t = 0, allow_negative_numbers = true)]
     pub watch_id: i64,
     /// Ask the member to end the stream when it has no leader
     #[arg(long)]

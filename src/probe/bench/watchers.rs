@@ -16,12 +16,11 @@ use super::{
     plan::{Plan, sent_at},
 };
 use crate::{
-    client::{Client, wire::stream as wire},
+    client::{Client, tap::Tape, wire::stream as wire},
     operation::stream::{CreateWatch, Sent},
     probe::{
         error::AskError,
         stream::{After, Stream},
-        tap::Tape,
         watch,
     },
     proto::etcdserverpb as pb,

@@ -11,7 +11,7 @@ use crate::{
             MaintenanceRequest,
         },
     },
-    probe::{call::Call, error::AskError, tap::Tape},
+    probe::{call::Call, error::AskError},
     proto::etcdserverpb as pb,
     types::{LeaseId, MemberId, Revision},
 };
@@ -120,7 +120,7 @@ impl Trier {
 
     async fn call(&self, method: &'static str, message: &impl prost::Message) -> Trial {
         let call = Call::new(method, message);
-        match call.send(&self.client, &Tape::default()).await {
+        match call.send(&self.client, self.client.tape()).await {
             Ok(_) => Ok(()),
             Err(AskError::Call(error)) => Err(error.into()),
             Err(other) => Err(Lack::Lacking(other.to_string())),

@@ -19,7 +19,7 @@ impl Probe<'_> {
         let endpoints = self.endpoints(ALL)?;
         let endpoints = endpoints.into_iter().cycle().take(arguments.conns as usize);
         let connections: Vec<Client> =
-            endpoints.map(|endpoint| Client::new(endpoint, &self.settings)).collect::<Result<_, _>>()?;
+            endpoints.map(|endpoint| self.client_of(endpoint)).collect::<Result<_, _>>()?;
         let plan = Plan::new(arguments, bench::PATIENCE);
         let figures = tokio::select! {
             figures = bench::run(&plan, &connections, &self.tape) => figures,

@@ -16,6 +16,7 @@ use crate::{
         table::SideBySide,
         watch::show,
     },
+    report::totals::counted,
     types::{ClusterId, Revision},
 };
 
@@ -169,7 +170,8 @@ impl Probe<'_> {
             let (count, compared) = (found.count, found.compared);
             lines.push(match count {
                 0 => format!("no key differs of {compared} at revision {at}\n"),
-                count => format!("{count} of {compared} keys differ at revision {at}\n"),
+                1 => format!("1 of {} differs at revision {at}\n", counted(compared, "key")),
+                count => format!("{count} of {} differ at revision {at}\n", counted(compared, "key")),
             });
             if count > found.differences.len() as u64 {
                 lines.push(format!("the first {} are shown; --limit shows more\n", found.differences.len()));

@@ -45,7 +45,11 @@ impl Probe<'_> {
         arguments: &StatusArguments,
         before: &str,
     ) -> Result<ExitStatus, ProbeError> {
-        let compare = if arguments.no_hash { Compare::Revisions } else { Compare::Hashes };
+        let compare = match (arguments.hash, arguments.no_hash) {
+            (true, _) => Compare::Hashes,
+            (false, true) => Compare::Revisions,
+            (false, false) => Compare::HashesIfSmall,
+        };
         let members = status::ask(clients, &self.tape, compare).await;
         let verdict = status::judge(&members);
         let errors: Vec<&AskError> = members.iter().filter_map(|member| member.said.as_ref().err()).collect();

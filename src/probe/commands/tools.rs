@@ -41,6 +41,9 @@ impl Probe<'_> {
         let kind = arguments.kind.as_deref().map(type_of).transpose()?;
         let text = self.output == Output::Text;
         match input(arguments)? {
+            Input::Messages(bytes, _) if bytes.is_empty() && kind.is_none() => Err(ProbeError::Nothing(
+                "there are no bytes to decode; an empty message needs --type, since every message can be empty",
+            )),
             Input::Messages(bytes, framing) => {
                 let stream = decode::messages(&bytes, framing, kind.as_ref());
                 if matches!(self.output, Output::Proto | Output::Hex) {
@@ -82,10 +85,14 @@ impl Probe<'_> {
             Some(json) => json.clone().into_bytes(),
             None => requests::read(Path::new(STDIN))?,
         };
+        if json.trim_ascii().is_empty() {
+            return Err(ProbeError::Nothing("there is no message to encode; an empty one is: {}"));
+        }
         let mut bytes = BytesMut::new();
         for (place, value) in Deserializer::from_slice(&json).into_iter::<Value>().enumerate() {
             let wrong = |why: String| ProbeError::Json { place: place + 1, why };
-            let value = value.map_err(|error| wrong(error.to_string()))?;
+            let value = value.map_err(|error| wrong(format!("no JSON: {error}")))?;
+            let value = message_of(value);
             let encoded = parse(&value, &message, self.encoding).map_err(|error| wrong(error.to_string()))?;
             let encoded = Bytes::from(encoded.encode_to_vec());
             bytes.extend_from_slice(&if arguments.framed { framed(&encoded) } else { encoded });
@@ -104,8 +111,20 @@ impl Probe<'_> {
     pub(super) fn completions(&mut self, arguments: &CompletionsArguments) -> Result<ExitStatus, ProbeError> {
         let mut script = vec![];
         clap_complete::generate(arguments.shell, &mut Arguments::command(), "etcd-probe", &mut script);
+        // In bash's script the hyphen of the program's name has two spellings, so that no command below would be found.
+        let script = String::from_utf8_lossy(&script).replace("etcd__subcmd__probe", "etcd__probe");
         self.printer.answer(script)?;
         Ok(ExitStatus::Holds)
+    }
+}
+
+/// The message itself, also of what decode prints of one.
+fn message_of(value: Value) -> Value {
+    match value {
+        Value::Object(mut found) if found.contains_key("offset") => {
+            found.remove("message").unwrap_or_default()
+        }
+        message => message,
     }
 }
 

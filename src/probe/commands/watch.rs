@@ -31,6 +31,7 @@ use crate::{
             show,
         },
     },
+    report::totals::counted,
     types::{Revision, WatchId},
 };
 
@@ -258,10 +259,11 @@ impl Probe<'_> {
 
     fn summary(&mut self, watching: &Watching) {
         let Watching { responses, events, breaks, wrong, last, .. } = watching;
-        let mut words = vec![format!("{responses} responses, {events} events, up to revision {last}")];
-        words.extend((*breaks > 0).then(|| format!("{breaks} breaks")));
+        let mut words = vec![counted(*responses, "response"), counted(*events, "event")];
+        words.extend((last.0 > 0).then(|| format!("up to revision {last}")));
+        words.extend((*breaks > 0).then(|| counted(*breaks, "break")));
         if let Some(comparison) = &watching.comparison {
-            words.push(format!("{} revisions compared", comparison.compared()));
+            words.push(format!("{} compared", counted(comparison.compared(), "revision")));
             let left = comparison.left();
             words.extend((left > 0).then(|| format!("{left} not told by all members")));
         }
@@ -269,7 +271,7 @@ impl Probe<'_> {
         let verdict = match (wrong, responses) {
             (0, 0) => "nothing was told".to_owned(),
             (0, _) => "nothing wrong".to_owned(),
-            _ => format!("{wrong} things wrong"),
+            _ => format!("{} wrong", counted(*wrong, "thing")),
         };
         self.printer.aside(&format!("{words}: {verdict}\n"));
     }

@@ -15,7 +15,10 @@ use super::{
         SETTINGS, WINDOW_UPDATE,
     },
 };
-use crate::probe::{descriptors, tap::Way, wire::Frames};
+use crate::{
+    client::tap::Way,
+    probe::{descriptors, wire::Frames},
+};
 
 /// A block of headers may go on in so many bytes of frames.
 const BLOCK_AT_MOST_BYTES: usize = 1 << 20;

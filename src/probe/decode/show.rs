@@ -9,12 +9,14 @@ use super::{
     capture::{Passage, What},
     hpack::Header,
 };
-use crate::probe::{
-    encoding::{Encoding, escaped, to_hex},
-    message,
-    tap::Way,
-    walk::count_bytes,
-    wire::{SECRET_HEADERS, annotate},
+use crate::{
+    client::tap::Way,
+    probe::{
+        encoding::{Encoding, escaped, to_hex},
+        message,
+        walk::count_bytes,
+        wire::{SECRET_HEADERS, annotate},
+    },
 };
 
 /// Guesses beside the first one that are worth a word.

@@ -24,12 +24,12 @@ use super::{
     follow::Conversation,
     record::{Lanes, Recorded},
     tell,
-    verbatim::{self, Over},
+    verbatim::{self, Over, Reader, threads},
     watched::{Ending, Watched},
 };
 use crate::{
     client::{
-        channel::Channel,
+        channel::{Channel, Line},
         gather::Gather,
         http2::{CONNECTION_WINDOW_BYTES, Keepalive, STREAM_WINDOW_BYTES, Sender, until_silent},
     },
@@ -49,24 +49,18 @@ const HEADERS_AT_MOST_BYTES: u32 = 64 << 10;
 const KEEPALIVE: Keepalive = Keepalive { time: Duration::from_secs(15), timeout: Duration::from_secs(10) };
 
 /// Serves one connection to its end.
-pub async fn serve<S>(stream: S, client: SocketAddr, member: Arc<Channel>, shared: Arc<Shared>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub async fn serve(stream: Line, client: SocketAddr, member: Arc<Channel>, shared: Arc<Shared>) {
     let has_rules = shared.lies.is_some();
     let calls = Calls::new(member, shared);
     // Boxed, since the larger one is not the usual one.
     if has_rules {
-        Box::pin(serve_calls(stream, client, calls)).await;
+        Box::pin(serve_calls(stream.any(), client, calls)).await;
     } else {
         Box::pin(serve_bytes(stream, client, calls)).await;
     }
 }
 
-async fn serve_bytes<S>(stream: S, client: SocketAddr, mut calls: Calls)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn serve_bytes(stream: Line, client: SocketAddr, mut calls: Calls) {
     let member = match calls.member.dial_stream().await {
         Ok(member) => member,
         // The client sees a connection that ends at once, as if the member had refused it.
@@ -74,11 +68,19 @@ where
     };
     let shared = Arc::clone(&calls.shared);
     let is_followed = shared.show.is_some() || shared.recording.is_some();
-    let mut conversation = is_followed.then(|| {
+    let conversation = is_followed.then(|| {
         let begin = Box::new(move |path: &str| calls.begin(path));
         Conversation::new(begin, shared.recording.clone(), &shared.held)
     });
-    let over = verbatim::pass(stream, member, conversation.as_mut(), HANDSHAKE_WITHIN, KEEPALIVE).await;
+    let reader = Arc::new(Reader::new(conversation));
+    let over = match (stream, member) {
+        (Line::Plain(client), Line::Plain(member)) => {
+            threads::pass(client, member, &reader, HANDSHAKE_WITHIN, KEEPALIVE).await
+        }
+        (client, member) => {
+            verbatim::pass(client.any(), member.any(), &reader, HANDSHAKE_WITHIN, KEEPALIVE).await
+        }
+    };
     let ending = match over {
         Over::Client => Ending::ClientBroke,
         Over::NoHttp2 => return tell(&format!("{client}: no HTTP/2 within {HANDSHAKE_WITHIN:?}")),
@@ -88,14 +90,10 @@ where
             Ending::MemberBroke(why.to_string())
         }
     };
-    // A history that can't be written is told by whoever waits for its end.
-    let _ = conversation.map(|mut conversation| conversation.over(&ending));
+    reader.over(&ending);
 }
 
-async fn serve_calls<S>(stream: S, client: SocketAddr, calls: Calls)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn serve_calls(stream: impl AsyncRead + AsyncWrite + Unpin, client: SocketAddr, calls: Calls) {
     let sender = match calls.member.dial_apart().await {
         Ok(sender) => sender,
         Err(error) => return tell(&format!("{client}: {error}")),

@@ -14,13 +14,17 @@ use super::{
     tell,
     watched::{Ending, Watched},
 };
-use crate::probe::{
-    decode::{
-        hpack::{Decoder, Header},
-        http2::{CONTINUATION, Cutter, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, PUSH_PROMISE, RESET},
+use crate::{
+    client::tap::Way,
+    probe::{
+        decode::{
+            hpack::{Decoder, Header},
+            http2::{
+                CONTINUATION, Cutter, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, PUSH_PROMISE, RESET,
+            },
+        },
+        wire::{self, Frames},
     },
-    tap::Way,
-    wire::{self, Frames},
 };
 
 /// So many calls can be followed at once on a connection.

@@ -122,6 +122,16 @@ impl Lies {
         Arc::new(Self { rules, seed, world: World::default(), makes_up })
     }
 
+    /// Whether answers are made up, for which members have to be known.
+    pub fn makes_up(&self) -> bool {
+        self.makes_up
+    }
+
+    /// Learns from a member's answer what answers that are made up begin with.
+    pub fn meet(&self, member: &str, answer: &Frame) {
+        self.world.learn(member, answer);
+    }
+
     /// A call of this path at this member; none if nothing can become of it here.
     pub fn begin(self: &Arc<Self>, member: &str, path: &str) -> Option<Lied> {
         let is_about = |place: &usize| self.rules[*place].is_about(member, path);

@@ -20,7 +20,11 @@ use super::{
 };
 use crate::{
     client::outcome::code_name,
-    probe::{descriptors, encoding::Encoding, encoding::escaped, message, table::milliseconds, wire::Frame},
+    probe::{
+        descriptors, encoding::Encoding, encoding::escaped, message, table::milliseconds, walk::count_bytes,
+        wire::Frame,
+    },
+    report::totals::counted,
 };
 
 /// Which calls are shown.
@@ -45,15 +49,24 @@ pub enum StatusFilter {
     Code(String),
 }
 
+/// In which form calls are shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// Keys and values.
+    pub encoding: Encoding,
+    /// Lines of JSON instead of text.
+    pub json: bool,
+    /// Below the text, every field of the messages with its offset.
+    pub wire: bool,
+}
+
 /// How calls are shown.
 #[derive(Debug)]
 pub struct Show {
     /// Which.
     pub filter: Filter,
-    /// Keys and values.
-    pub encoding: Encoding,
-    /// Lines of JSON instead of text.
-    pub json: bool,
+    /// In which form.
+    pub form: Form,
     /// Where they go.
     pub lines: Lines,
 }
@@ -155,10 +168,13 @@ impl Shown {
         if self.streams() && filter.key.is_some() || !self.streams() && !self.is_about([&asked, &answered]) {
             return;
         }
-        let line = if self.show.json {
+        let line = if self.show.form.json {
             self.json_call(&asked, &answered, &ended, took).to_string()
         } else {
-            self.text_call(&asked, &answered, &ended, took)
+            let wire = [('>', &self.asked), ('<', &self.answered)]
+                .map(|(way, frame)| frame.as_ref().map(|frame| self.wire(way, frame)));
+            let wire = wire.into_iter().flatten().collect::<String>();
+            self.text_call(&asked, &answered, &ended, took) + &wire
         };
         self.show.lines.push(line);
     }
@@ -170,14 +186,15 @@ impl Shown {
         if filter.status.is_some() || filter.slower_than.is_some() || !self.is_about([&decoded]) {
             return;
         }
-        let line = if self.show.json {
+        let line = if self.show.form.json {
             let mut line = self.json_head();
             let name = if way == '>' { "sent" } else { "received" };
-            line.insert(name.to_owned(), decoded.json(self.show.encoding));
+            line.insert(name.to_owned(), decoded.json(self.show.form.encoding));
             Json::Object(line).to_string()
         } else {
             let rules = self.text_rules();
-            format!("{} {way} {}{rules}", self.text_head(), decoded.text(self.show.encoding))
+            let text = decoded.text(self.show.form.encoding);
+            format!("{} {way} {text}{rules}{}", self.text_head(), self.wire(way, frame))
         };
         // Rules that are about the call as a whole are shown with the next message, too.
         self.rules.clear();
@@ -186,9 +203,22 @@ impl Shown {
 
     fn decode(&self, way: char, frame: Option<&Frame>) -> Decoded {
         let Some(frame) = frame else { return Decoded::Nothing };
-        let descriptor =
-            self.method.as_ref().map(|method| if way == '>' { method.input() } else { method.output() });
-        Decoded::of(frame, descriptor)
+        Decoded::of(frame, self.message_of(way))
+    }
+
+    fn message_of(&self, way: char) -> Option<MessageDescriptor> {
+        self.method.as_ref().map(|method| if way == '>' { method.input() } else { method.output() })
+    }
+
+    /// The lines below, each behind its line's end: a message's frame and fields.
+    fn wire(&self, way: char, frame: &Frame) -> String {
+        if !self.show.form.wire {
+            return String::new();
+        }
+        let message = self.message_of(way);
+        let fields = frame.annotate(message.as_ref());
+        let lines = std::iter::once(frame.head(message.as_ref())).chain(fields);
+        lines.map(|line| format!("\n{way} {line}")).collect::<Vec<_>>().concat()
     }
 
     fn is_about<'d>(&self, messages: impl IntoIterator<Item = &'d Decoded>) -> bool {
@@ -207,10 +237,10 @@ impl Shown {
     }
 
     fn text_call(&self, asked: &Decoded, answered: &Decoded, ended: &Ended, took: Duration) -> String {
-        let encoding = self.show.encoding;
+        let encoding = self.show.form.encoding;
         let mut parts = vec![self.text_head()];
         if self.streams() {
-            parts.push(format!("ended after {} messages:", self.messages));
+            parts.push(format!("ended after {}:", counted(self.messages, "message")));
         } else {
             parts.extend([asked.text(encoding), "→".to_owned(), answered.text(encoding)]);
         }
@@ -227,8 +257,8 @@ impl Shown {
     fn json_call(&self, asked: &Decoded, answered: &Decoded, ended: &Ended, took: Duration) -> Json {
         let mut line = self.json_head();
         if !self.streams() {
-            line.insert("request".to_owned(), asked.json(self.show.encoding));
-            line.insert("answer".to_owned(), answered.json(self.show.encoding));
+            line.insert("request".to_owned(), asked.json(self.show.form.encoding));
+            line.insert("answer".to_owned(), answered.json(self.show.form.encoding));
         }
         line.insert("status".to_owned(), json!({ "code": ended.code, "message": ended.words }));
         line.insert("took_ms".to_owned(), json!(milliseconds(took)));
@@ -258,19 +288,19 @@ enum Decoded {
 
 impl Decoded {
     fn of(frame: &Frame, descriptor: Option<MessageDescriptor>) -> Self {
-        let length = frame.message.len();
+        let length = count_bytes(frame.message.len());
         let Some(descriptor) = descriptor else {
-            return Self::Opaque(format!("{length} bytes of an unknown message"));
+            return Self::Opaque(format!("{length} of an unknown message"));
         };
         if frame.flag != 0 {
-            return Self::Opaque(format!("{length} bytes, compressed"));
+            return Self::Opaque(format!("{length}, compressed"));
         }
         match DynamicMessage::decode(descriptor, frame.message.clone()) {
             Ok(mut message) => {
                 hide_secrets(&mut message);
                 Self::Message(message)
             }
-            Err(error) => Self::Opaque(format!("{length} bytes that can't be decoded: {error}")),
+            Err(error) => Self::Opaque(format!("{length} that can't be decoded: {error}")),
         }
     }
 

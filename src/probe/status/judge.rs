@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Member, Said, hashes, of_one_cluster};
+use super::{HASHED_UNASKED_BYTES, Member, Said, hashes, most_in_use, of_one_cluster, show::size};
 use crate::{
     probe::encoding::escaped,
     proto::etcdserverpb as pb,
@@ -156,6 +156,14 @@ fn judge_lag(cluster: &[(&Member, &Said)], problems: &mut Vec<String>) {
 }
 
 fn judge_hashes(members: &[Member], verdict: &mut Verdict) {
+    let most = most_in_use(members);
+    if most > HASHED_UNASKED_BYTES && members.len() > 1 && members.iter().all(|member| member.hash.is_none())
+    {
+        let most = size(most);
+        verdict.notes.push(format!(
+            "hashes were not compared: a member would read {most} for its own; --hash compares them"
+        ));
+    }
     for member in members {
         if let Some(Err(error)) = &member.hash {
             verdict.notes.push(format!("no hash to compare: {}", error.line(&member.endpoint)));
@@ -253,6 +261,10 @@ mod tests {
         assert!(judged(|member| member.hash = hash(8, 3)).problems[0].starts_with("unequal hashes"));
         let differently = judged(|member| member.hash = hash(8, 2));
         assert!(differently.problems.is_empty() && differently.notes[0].contains("compacted differently"));
+        let large = judged(|member| {
+            member.said.as_mut().unwrap().status.db_size_in_use = HASHED_UNASKED_BYTES + 1;
+        });
+        assert_eq!(large, Verdict::default(), "hashes were compared all the same");
         let without = judged(|member| member.hash = Some(Err(garbage())));
         assert!(without.problems.is_empty() && without.notes[0].starts_with("no hash to compare: etcd1:1"));
     }

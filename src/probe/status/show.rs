@@ -87,8 +87,9 @@ fn yes_or_no(value: bool) -> String {
     if value { "yes" } else { "no" }.to_owned()
 }
 
+/// Bytes in words.
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-fn size(bytes: i64) -> String {
+pub(super) fn size(bytes: i64) -> String {
     let kibibytes = bytes as f64 / KIB;
     if kibibytes < KIB { format!("{kibibytes:.1} KiB") } else { format!("{:.1} MiB", kibibytes / KIB) }
 }
@@ -114,6 +115,7 @@ fn agreement(members: &[Member]) -> String {
     let leader = leader(members, of);
     let hashes = match super::compare_hashes(&super::hashes(members)) {
         HashVerdict::Equal => ", equal hashes",
+        _ if members.iter().all(|member| member.hash.is_none()) => ", hashes not compared",
         _ => "",
     };
     match members.len() {

@@ -13,7 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::client::http2::Incoming;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tonic::{
@@ -21,10 +20,11 @@ use tonic::{
     codegen::http::{HeaderMap, Method, Request, Response, StatusCode, Uri},
 };
 
-use crate::{
-    client::channel::{Channel, ChannelError, DialTimes},
-    settings::Endpoint,
+use super::{
+    channel::{Channel, ChannelError, DialTimes},
+    http2::Incoming,
 };
+use crate::settings::Endpoint;
 
 /// Which way something went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,16 +148,19 @@ impl Tap {
 impl tower_service::Service<Request<Body>> for Tap {
     type Response = Response<Tapped<Incoming>>;
     type Error = ChannelError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ChannelError>> + Send>>;
+    type Future = Passing;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ChannelError>> {
         self.channel.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if self.tape.0.is_none() {
+            return Passing::Unseen(self.channel.call(request));
+        }
         let mut channel = self.channel.clone();
         let exchange = self.tape.exchange(channel.endpoint());
-        Box::pin(async move {
+        Passing::Seen(Box::pin(async move {
             exchange.note(|| {
                 Passed::Asked(request.method().clone(), request.uri().clone(), request.headers().clone())
             });
@@ -166,7 +169,32 @@ impl tower_service::Service<Request<Body>> for Tap {
                 exchange.note(|| Passed::Failed(error.to_string()));
             }
             answered
-        })
+        }))
+    }
+}
+
+/// The answer to a request, when it comes.
+type Answered<B> = Pin<Box<dyn Future<Output = Result<Response<B>, ChannelError>> + Send>>;
+
+/// An answer that is waited for.
+pub enum Passing {
+    /// Nothing is copied, and nothing more done for it.
+    Unseen(Answered<Incoming>),
+    /// It goes to a tape.
+    Seen(Answered<Tapped<Incoming>>),
+}
+
+impl Future for Passing {
+    type Output = Result<Response<Tapped<Incoming>>, ChannelError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Unseen(answered) => answered
+                .as_mut()
+                .poll(context)
+                .map_ok(|response| response.map(|body| Exchange(None).body(Way::In, body))),
+            Self::Seen(answered) => answered.as_mut().poll(context),
+        }
     }
 }
 
