@@ -386,9 +386,9 @@ fn completed(script: &Path, words: &[&str]) -> String {
         echo "${COMPREPLY[@]}""#;
     let mut bash = Command::new("bash");
     bash.args(["--norc", "-c", OFFER, "bash"]).arg(script).arg("etcd-probe").args(words);
-    let output = bash.output().unwrap();
+    let output = bash.output().expect("there is a bash");
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    String::from_utf8(output.stdout).expect("words are text").trim().to_owned()
 }
 
 #[test]

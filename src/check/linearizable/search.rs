@@ -247,7 +247,7 @@ impl<'h, 't> Search<'h, 't> {
             (_, request, answer) => match self.store.execute(request) {
                 Ok(reply) => agree::reply(&reply, request, answer),
                 Err(_) => Err(match request {
-                    Request::Put(put) => Cause::Pair(&put.key, None),
+                    Request::Put(put) => Cause::Key(&put.key),
                     Request::Txn(_) => Cause::Compares(request),
                     _ => Cause::Itself,
                 }),

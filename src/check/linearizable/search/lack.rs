@@ -54,25 +54,21 @@ pub(super) fn of_compare<'h>(compare: &'h Compare, pair: Option<&Pair<'h>>, hold
 
 /// Versions and the revisions of last writes rise with each put, and fall only by a delete.
 fn of_counter(is: i64, operator: Operator, than: i64, holds: bool) -> Aspect<'static> {
-    match (operator, holds, is.cmp(&than)) {
-        (Operator::Equal, false, Ordering::Greater)
-        | (Operator::NotEqual, true, Ordering::Greater)
-        | (Operator::Less, false, _)
-        | (Operator::Greater, true, _) => Aspect::THERE,
-        (Operator::Equal, false, _)
-        | (Operator::NotEqual, true, _)
-        | (Operator::Greater, false, _)
-        | (Operator::Less, true, _) => Aspect::ABSENT,
-        (Operator::Equal, true, _) | (Operator::NotEqual, false, _) => Aspect::METADATA,
+    match (operator, holds) {
+        (Operator::Equal, true) | (Operator::NotEqual, false) => Aspect::METADATA,
+        (Operator::Equal | Operator::NotEqual, _) if is > than => Aspect::THERE,
+        (Operator::Less, false) | (Operator::Greater, true) => Aspect::THERE,
+        _ => Aspect::ABSENT,
     }
 }
 
 /// A key that is there is created anew only after a delete.
 fn of_creation(is: i64, operator: Operator, than: i64, holds: bool) -> Aspect<'static> {
     match (operator, holds) {
-        (Operator::Equal, false) | (Operator::NotEqual, true) if is == 0 => Aspect::ABSENT,
+        (Operator::Equal | Operator::Greater, false) | (Operator::NotEqual, true) if is == 0 => {
+            Aspect::ABSENT
+        }
         (Operator::Equal, false) | (Operator::NotEqual, true) if is < than || than == 0 => Aspect::THERE,
-        (Operator::Greater, false) if is == 0 => Aspect::ABSENT,
         (Operator::Greater, false) | (Operator::Less, true) if is > 0 => Aspect::THERE,
         _ => Aspect::METADATA,
     }
