@@ -204,7 +204,7 @@ fn hashes_of_large_stores_are_compared_if_that_is_insisted_on() {
     let small = probe.ok(&["status", "--no-hash"]).out;
     assert!(small.contains(", hashes not compared\n") && !small.contains("note:"), "{small}");
     for key in ["a", "b", "c"] {
-        assert_eq!(probe.run_with_input(&["put", key], &[b'x'; 1 << 20]).code, 0);
+        assert_eq!(probe.run_with_input(&["put", key], &vec![b'x'; 1 << 20]).code, 0);
     }
     // Members tell what they have in use some time after they have it.
     let large = (0..100).find_map(|_| {
