@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     Mismatch, Search, Source,
     culprits::{Aspect, Blame, Concern, Metadata, Value},
+    frame::Frame,
 };
 use crate::{check::linearizable::unknown::Kind, model::store::KeyId, operation::Request, types::Revision};
 
@@ -22,21 +23,8 @@ impl<'h> Search<'h, '_> {
             }
         }
         for option in std::mem::take(&mut frame.rejected) {
-            if !frame.may_help(option, self) {
-                continue;
-            }
-            let mark = self.store.mark();
-            if let Err(mut rejection) = self.try_candidate(option, gap) {
-                let of_conflict = |key: &&KeyId| frame.idle.iter().any(|keys| keys.contains_key(key));
-                let misfit = rejection.changed.iter().filter(of_conflict).find(|key| !self.fits(**key, gap));
-                rejection.misfit = rejection.misfit.and(misfit.copied()).or(rejection.misfit);
-                let mends = frame.mends(&self.store, mark);
-                self.store.go_back(Revision(gap.0 - 1));
-                if mends {
-                    self.blame_rejection(option, gap, &rejection, &mut blame);
-                } else {
-                    self.blame_decision(option, gap, &Concern::Anything, &mut blame);
-                }
+            if frame.may_help(option, self) {
+                self.blame_rejected(option, gap, &frame, &mut blame);
             }
         }
         for option in std::mem::take(&mut frame.vain) {
@@ -58,6 +46,23 @@ impl<'h> Search<'h, '_> {
             self.deepest = Some(Mismatch { revision: gap, source: Source::Gap, key, expected });
         }
         blame
+    }
+
+    /// Finds out once more why an option could not have filled a gap. Had it not helped anyway, that is the better reason:
+    /// only another way of its transactions would change that.
+    fn blame_rejected(&mut self, option: u32, gap: Revision, frame: &Frame<'h, '_>, blame: &mut Blame<'h>) {
+        let mark = self.store.mark();
+        let Err(mut rejection) = self.try_candidate(option, gap) else { return };
+        let of_conflict = |key: &&KeyId| frame.idle.iter().any(|keys| keys.contains_key(key));
+        let misfit = rejection.changed.iter().filter(of_conflict).find(|key| !self.fits(**key, gap));
+        rejection.misfit = rejection.misfit.and(misfit.copied()).or(rejection.misfit);
+        let mends = frame.mends(&self.store, mark);
+        self.store.go_back(Revision(gap.0 - 1));
+        if mends {
+            self.blame_rejection(option, gap, &rejection, blame);
+        } else {
+            self.blame_decision(option, gap, &Concern::Anything, blame);
+        }
     }
 
     /// Goes back to the last gap that is to blame and that has another option.
@@ -96,7 +101,7 @@ impl<'h> Search<'h, '_> {
         self.frames[number].blame.add(blame);
     }
 
-    /// The same for a candidate, in the state before a gap.
+    /// The same for a candidate that was chosen or might have been, in the state before a gap.
     fn blame_decision(&self, option: u32, gap: Revision, concern: &Concern<'h>, blame: &mut Blame<'h>) {
         let candidate = self.candidates.all[option as usize];
         let before = Revision(gap.0 - 1);
@@ -110,7 +115,7 @@ impl<'h> Search<'h, '_> {
                     self.blame_key(key, Aspect::ALL, before, blame);
                 }
             }
-            (_, Some((_, request @ Request::Txn(_)))) => {
+            (_, Some((_, request @ (Request::Txn(_) | Request::Put(_))))) => {
                 if let Concern::Keys(keys) = concern
                     && !self.candidates.touches(option, keys, &self.store)
                 {

@@ -192,6 +192,7 @@ impl<'h> Search<'h, '_> {
             }
     }
 
+    /// Blames the gaps that can have made the state of any of these keys.
     pub(super) fn blame_keys(
         &self,
         keys: &KeyRange,
