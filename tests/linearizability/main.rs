@@ -62,11 +62,14 @@ fn compare(seeds: impl Iterator<Item = u64>) -> Tally {
     tally
 }
 
+/// Cases that told faults of the checker which no other of those below tells.
+const RARE: [u64; 1] = [31_073_248];
+
 /// On 100,000 cases the checker says what trying every order says.
 #[test]
 fn the_checker_agrees_with_trying_every_order() {
-    let (start, cases) = (Instant::now(), 100_000);
-    let tally = compare(0..cases);
+    let start = Instant::now();
+    let tally = compare((0..100_000).chain(RARE));
     println!("{tally:?} in {:?}", start.elapsed());
     assert!(tally.holds > 20_000 && tally.broken > 20_000, "{tally:?}");
     assert!(tally.undecided < 3_000, "{tally:?}");
