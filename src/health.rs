@@ -84,22 +84,22 @@ async fn ask_more(clients: &[Client], lacks: &Lacks) -> Vec<String> {
     });
     let mut problems: Vec<String> = reads.await.into_iter().flatten().collect();
     if problems.is_empty() && lacks.has(Capability::Alarms) {
-        problems = alarms(clients).await;
+        problems = alarms(clients).await.unwrap_or_else(|problem| vec![problem]);
     }
     problems
 }
 
-/// The alarms that stand, as sentences; also that they can't be asked for is one.
-pub async fn alarms(clients: &[Client]) -> Vec<String> {
-    let Some(client) = clients.first() else { return vec![] };
+/// The alarms that stand, as sentences, or why they can't be asked for.
+pub async fn alarms(clients: &[Client]) -> Result<Vec<String>, String> {
+    let Some(client) = clients.first() else { return Ok(vec![]) };
     match client.alarms().await {
-        Err(error) => vec![format!("{}: can't be asked for alarms: {error}", client.endpoint().name)],
+        Err(error) => Err(format!("{}: can't be asked for alarms: {error}", client.endpoint().name)),
         Ok(response) => {
             let sentence = |alarm: &crate::proto::etcdserverpb::AlarmMember| {
                 let kind = AlarmType::try_from(alarm.alarm).map_or("unknown", |kind| kind.as_str_name());
                 format!("member {} has raised the alarm {kind}", MemberId(alarm.member_id))
             };
-            response.alarms.iter().map(sentence).collect()
+            Ok(response.alarms.iter().map(sentence).collect())
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{
     evidence::{self, Described, Evidence},
     judgement::{Guarantee, Judgement},
     linearizable::{
-        self, STEPS_AT_MOST,
+        self,
         terms::{Claim, Looks, Says, Terms},
         told::Told as Watched,
     },
@@ -81,7 +81,7 @@ fn searched(case: &Case<'_>, guarantee: Guarantee, claims: Vec<Claim>) -> Judgem
     let told = Watched { changes: case.watches().told.changes.clone(), covers: vec![] };
     let told = if is_agreed { told } else { Watched::default() };
     let (found, _) =
-        linearizable::explain_told(case.histories, &Terms::claiming(claims), &told, STEPS_AT_MOST);
+        linearizable::explain_told(case.histories, &Terms::claiming(claims), &told, case.steps_at_most);
     let (verdict, evidence) = match found.verdict {
         Verdict::Broken(_) if !is_agreed && case.alone().verdict != Verdict::Holds => {
             let reason =

@@ -11,7 +11,7 @@ use std::{
 
 use super::{collect, verdict};
 use crate::{
-    capability::{Capability, Lacks},
+    capability::Capability,
     client::Client,
     exit::ExitStatus,
     health,
@@ -28,12 +28,17 @@ use crate::{
 const WITHIN: Duration = Duration::from_mins(1);
 const DEADLINE: Duration = Duration::from_secs(3);
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+/// What is written meanwhile.
+const WAITING: &str = "recovered/waiting";
+/// So often something is written while the cluster is not healthy yet: a member that caught up by a snapshot says how
+/// far it had come before, until it has applied another entry.
+const BETWEEN_WRITES: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionError> {
     let until = Instant::now() + WITHIN;
     let clients: Vec<Client> =
         session.clients().iter().map(|client| client.clone().with_deadline(DEADLINE)).collect();
-    let mut evidence = becomes_healthy(&clients, session.lacks(), until).await;
+    let mut evidence = becomes_healthy(&session, &clients, until).await?;
     properties::cluster_recovers(&evidence);
     if evidence.is_empty() {
         let mut asker = Asker { worker: session.worker(DEADLINE)?, until };
@@ -55,7 +60,7 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
             evidence.extend(differing);
         }
         if session.can(Capability::Alarms) {
-            let alarms = health::alarms(&clients).await;
+            let alarms = alarms(&clients, until).await;
             properties::no_alarm_stands(&alarms);
             evidence.extend(alarms);
         }
@@ -67,7 +72,14 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
     Ok(verdict(&evidence))
 }
 
-async fn becomes_healthy(clients: &[Client], lacks: &Lacks, until: Instant) -> Vec<String> {
+async fn becomes_healthy(
+    session: &Arc<Session>,
+    clients: &[Client],
+    until: Instant,
+) -> Result<Vec<String>, HistoryError> {
+    let lacks = session.lacks();
+    let mut worker = session.worker(DEADLINE)?;
+    let (mut next_write, mut writes) = (Instant::now() + BETWEEN_WRITES, 0);
     loop {
         let problems = match health::check(clients, lacks).await {
             Ok(_) if !lacks.has(Capability::MemberList) => vec![],
@@ -75,9 +87,26 @@ async fn becomes_healthy(clients: &[Client], lacks: &Lacks, until: Instant) -> V
             Err(problems) => problems,
         };
         if problems.is_empty() || Instant::now() >= until {
-            return problems;
+            return Ok(problems);
+        }
+        if Instant::now() >= next_write {
+            let value = worker.unique_value().into();
+            let put = Put { key: WAITING.into(), value, ..Put::default() };
+            worker.perform(writes % clients.len(), &Request::Put(put)).await?;
+            (next_write, writes) = (Instant::now() + BETWEEN_WRITES, writes + 1);
         }
         tokio::time::sleep(BETWEEN_TRIES).await;
+    }
+}
+
+/// The alarms that stand, asked for again until there is an answer or the time is over.
+async fn alarms(clients: &[Client], until: Instant) -> Vec<String> {
+    loop {
+        match health::alarms(clients).await {
+            Ok(alarms) => return alarms,
+            Err(problem) if Instant::now() >= until => return vec![problem],
+            Err(_) => tokio::time::sleep(BETWEEN_TRIES).await,
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 //! is over. In go versions of etcd, out come what was found, the timeline that shows it, and a small profile that brings
 //! it about again. What is broken the checks say; what is known of etcd, a list.
 
+mod counts;
+mod lean;
 pub mod live;
 pub mod profile;
 pub mod reach;
@@ -18,6 +20,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use self::{
+    counts::Counts,
     profile::{Members, Profile},
     reach::State,
     shrink::Shrunk,
@@ -25,6 +28,7 @@ use self::{
 use crate::{
     capability::{Capability, Lacks},
     exit::ExitStatus,
+    history::reader,
     lab::{
         cluster::Cluster,
         error::LabError,
@@ -45,6 +49,8 @@ use crate::{
 const DRIVER: &str = "singleton_driver_mixed_traffic";
 /// The profile of a timeline, in its folder.
 pub const PROFILE_FILE: &str = "profile.toml";
+/// After so many timelines, a hunt that is to be thorough leans those that it draws to states that none came to.
+const LEANS_AFTER: usize = 6;
 /// What a hunt ran and found, in the run's folder.
 const RECORD_FILE: &str = "hunt.json";
 
@@ -114,6 +120,10 @@ struct Trial {
     found: Vec<Found>,
     /// What could not be decided.
     undecided: Vec<String>,
+    /// The states that it came to.
+    reached: Vec<&'static str>,
+    /// How much was recorded.
+    counts: Counts,
 }
 
 /// Hunts, and tells what was found.
@@ -254,11 +264,26 @@ impl Hunt<'_> {
 
     fn draw(&mut self) -> Profile {
         let members = self.members.choose(&mut self.rng).expect("there is at least one");
-        let mut profile = Profile::draw(*members, &mut self.rng).within(&self.lacks);
+        let mut profile = Profile::draw(*members, &mut self.rng);
+        if let Some(state) = self.missing() {
+            lean::lean(&mut profile, state, &self.members);
+        }
+        profile = profile.within(&self.lacks);
         if !self.is_etcd {
             profile.flags.clear();
         }
         profile
+    }
+
+    /// A state that no timeline came to, one after the other, if the hunt is to come to all and has drawn for a while.
+    fn missing(&self) -> Option<State> {
+        let trials = self.trials.len().checked_sub(LEANS_AFTER).filter(|_| self.options.thorough)?;
+        let is_reached =
+            |state: &State| self.trials.iter().any(|trial| trial.reached.contains(&state.message()));
+        let is_possible = |state: &State| self.lacks.first_of(state.needed()).is_none();
+        let wanted = State::wanted(self.is_etcd).filter(is_possible);
+        let missing: Vec<_> = wanted.filter(|state| !is_reached(state)).collect();
+        missing.get(trials % missing.len().max(1)).copied()
     }
 
     /// Runs one timeline, which ends early when something of interest is broken.
@@ -276,7 +301,7 @@ impl Hunt<'_> {
                 let found = known::explain(findings, version, &classes);
                 let ends_it = |found: &Found| match &look_for {
                     Some(property) => found.finding.property == *property,
-                    None => is_of_interest(found, &options),
+                    None => is_of_interest(found, &options) || hides_the_rest(found, &options),
                 };
                 found.iter().any(ends_it)
             };
@@ -287,8 +312,11 @@ impl Hunt<'_> {
         let ran = ran?;
         let mut alone = evaluation(self.options, &self.left_out);
         alone.add(ran.clone(), &folder)?;
-        let reached = reach::of_timeline(&folder, &ran.strikes, profile);
-        self.evaluation.reach(number, reached.into_iter().map(State::message));
+        let histories = reader::read_folder(&folder.history()).unwrap_or_default();
+        let counts = Counts::of(&histories, ran.faults);
+        let reached = reach::of_timeline(&folder, &histories, &ran.strikes, profile);
+        let reached: Vec<_> = reached.into_iter().map(State::message).collect();
+        self.evaluation.reach(number, reached.iter().copied());
         self.evaluation.add(ran, &folder)?;
         let live = live::known(&findings).clone();
         let live::Judged { broken, undecided } = live::judge(&folder.history(), None);
@@ -296,7 +324,8 @@ impl Hunt<'_> {
         let findings = finding::each_once(live.into_iter().chain(broken).chain(by_lab));
         let found = known::explain(&findings, target.version, &profile.classes);
         let (etcd, ended, took) = (target.name.clone(), self.started.elapsed(), begun.elapsed());
-        let trial = Trial { number, etcd, profile: profile.clone(), ended, took, found, undecided };
+        let profile = profile.clone();
+        let trial = Trial { number, etcd, profile, ended, took, found, undecided, reached, counts };
         self.stage.lab.progress.note(&tell::line(&trial, &target.words()));
         self.trials.push(trial.clone());
         run::judge(&self.evaluation, self.stage.run)?;
@@ -331,4 +360,10 @@ impl Hunt<'_> {
 fn is_of_interest(found: &Found, options: &Options) -> bool {
     let wanted = options.look_for.as_ref().is_none_or(|property| *property == found.finding.property);
     !options.go_on && wanted && !options.set_aside.includes(&found.known)
+}
+
+/// Whether whatever else breaks in its timeline is put down to a bug that is set aside, so that nothing more is to be
+/// learned there.
+fn hides_the_rest(found: &Found, options: &Options) -> bool {
+    options.set_aside.includes(&found.known) && known::diverges(&found.known)
 }

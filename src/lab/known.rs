@@ -42,7 +42,7 @@ pub struct Bug {
 pub enum Issue {
     /// An issue, or a pull request, in etcd's tracker.
     Number(u32),
-    /// A security advisory, by its name there.
+    /// A security advisory, by its name there; or a name of ours, where the tracker has nothing.
     Advisory(String),
 }
 
@@ -172,6 +172,12 @@ pub fn name(properties: &mut [Property], version: EtcdVersion, classes: &[Class]
     }
 }
 
+/// Whether members differ after any of these, so that all that breaks afterwards may come of it.
+pub fn diverges(known: &[Issue]) -> bool {
+    let does = |issue: &Issue| BUGS.iter().any(|bug| bug.diverges && bug.issue == *issue);
+    !known.is_empty() && known.iter().all(does)
+}
+
 /// Issues, for people.
 pub fn words(known: &[Issue]) -> String {
     let names: Vec<_> = known.iter().map(ToString::to_string).collect();
@@ -201,6 +207,9 @@ mod tests {
     use super::*;
     use crate::{check::judgement::Guarantee, report::property::Kind};
 
+    /// A property that is no guarantee of a history.
+    const STOPS: &str = "No member or other service stops by itself";
+
     fn finding(property: &str, evidence: &str) -> Finding {
         Finding { property: property.to_owned(), evidence: vec![evidence.to_owned()], after: None }
     }
@@ -213,10 +222,12 @@ mod tests {
     #[test]
     fn each_bug_names_guarantees_that_there_are() {
         for bug in BUGS.iter() {
-            let is_known = |name: &String| Guarantee::ALL.iter().any(|guarantee| guarantee.name() == *name);
+            let is_known = |name: &String| {
+                name == STOPS || Guarantee::ALL.iter().any(|guarantee| guarantee.name() == *name)
+            };
             assert!(!bug.versions.is_empty() && bug.properties.iter().all(is_known), "{bug:?}");
         }
-        assert!(BUGS.is_sorted_by(|one, other| one.issue < other.issue));
+        assert!(BUGS.is_sorted_by(|one, other| one.issue <= other.issue));
     }
 
     #[test]
@@ -226,6 +237,18 @@ mod tests {
         assert_eq!(explained(&lost, "3.5.15", &[]), ["#18089", "#19179"]);
         assert_eq!(explained(&lost, "3.5.30", &[]), [] as [&str; 0]);
         assert_eq!(explained(&finding("watch-resumable", "put"), "3.5.15", &[]), [] as [&str; 0]);
+        let ended =
+            finding("watch-life", "a watch was cancelled for a compaction of what it no longer needed");
+        assert_eq!(explained(&ended, "3.4.23", &[]), ["#15271"]);
+        assert_eq!(explained(&ended, "3.4.25", &[]), [] as [&str; 0]);
+        let words = "an event in the first that a watch is told of any lacks the pair before it";
+        let bare = finding("watch-previous", words);
+        assert_eq!(explained(&bare, "3.5.30", &[]), ["late-options"]);
+        let panics =
+            finding(STOPS, r#"{"log":["panic: unexpected error during txn","goroutine 1 [running]:"]}"#);
+        assert_eq!(explained(&panics, "3.5.1", &[]), ["#14110"]);
+        let endless = finding("lease-answers-agree", "lease 1 has 9223372036 s left of 60s");
+        assert_eq!(explained(&endless, "3.4.23", &[]), ["#17642"]);
         let differs = finding("members-agree", "");
         assert_eq!(explained(&differs, "3.5.30", &[]), [] as [&str; 0]);
         assert_eq!(explained(&differs, "3.5.30", &[Class::PastInWrites]), ["#18667"]);
@@ -241,6 +264,8 @@ mod tests {
             found.iter().map(|found| found.known.len()).collect()
         };
         assert_eq!((known(&[Class::PastInWrites]), known(&[])), (vec![1, 1], vec![0, 0]));
+        let [lasting, passing] = [18667, 15220].map(Issue::Number);
+        assert!(diverges(std::slice::from_ref(&lasting)) && !diverges(&[lasting, passing]) && !diverges(&[]));
     }
 
     #[test]

@@ -12,6 +12,10 @@ use crate::{
 const COMPARES_AT_MOST: u64 = 3;
 const PARTS_AT_MOST: u64 = 4;
 const NESTED_AT_MOST: u64 = 2;
+/// How likely a read in a writing transaction names its revision, at least, where it may.
+const PAST_IN_WRITES: f64 = 0.3;
+/// How likely that revision had not come.
+const FUTURE_IN_WRITES: f64 = 0.3;
 const OPERATORS: [Operator; 4] = [Operator::Equal, Operator::NotEqual, Operator::Greater, Operator::Less];
 
 /// What a transaction does beside comparing.
@@ -80,7 +84,10 @@ impl Maker<'_> {
             }
             Does::Reads => Some(Request::Range(self.style.range(self.known))),
             Does::Writes => match random::between(0, 5) {
-                0 | 1 if self.past_in_writes => Some(Request::Range(self.style.range(self.known))),
+                0 | 1 if self.past_in_writes => {
+                    let revision = self.named_revision();
+                    Some(Request::Range(Range { revision, ..self.style.range_now(self.known) }))
+                }
                 0 | 1 => Some(Request::Range(self.style.range_now(self.known))),
                 2 => written.delete(self.style.delete()),
                 _ => {
@@ -89,6 +96,19 @@ impl Maker<'_> {
                 }
             },
         }
+    }
+
+    /// The revision that a read in a writing transaction names: often one that makes etcd refuse the whole.
+    fn named_revision(&self) -> Option<Revision> {
+        if !random::chance(self.style.past.max(PAST_IN_WRITES)) {
+            return None;
+        }
+        if random::chance(FUTURE_IN_WRITES) {
+            // Others write as well, so that one that is near has come by then.
+            let ahead = random::between(1, *random::choice(&[5, 10_000]));
+            return Some(Revision(self.known.newest().0 + ahead.cast_signed()));
+        }
+        self.known.past()
     }
 
     /// A comparison, mostly one that was true when the worker last heard of the key.

@@ -15,7 +15,7 @@ use crate::{
         case::Case,
         evidence::{self, Described, Evidence},
         judgement::{Guarantee, Judgement},
-        linearizable::{self, LeaseEnd, STEPS_AT_MOST, terms::Terms, told::Told as Watched},
+        linearizable::{self, LeaseEnd, terms::Terms, told::Told as Watched},
         reign::Reign,
     },
     history::reader::History,
@@ -46,7 +46,7 @@ pub(super) fn judge(case: &Case<'_>, facts: &Facts<'_>, reign: &Reign<'_>) -> Ve
         let terms = Terms { earliest: earliest(facts, reign), ..Terms::default() };
         // That a watch was told nothing is for others to judge.
         let watched = Watched { changes: case.watches().told.changes.clone(), covers: vec![] };
-        Ends { histories, facts, reign, terms, watched }
+        Ends { histories, facts, reign, terms, watched, steps_at_most: case.steps_at_most }
     };
     let searched = if case.is_explained() { Searched::Fine } else { ends().search() };
     let (early, pieces) = match searched {
@@ -78,6 +78,8 @@ struct Ends<'h, 'f> {
     reign: &'f Reign<'h>,
     terms: Terms,
     watched: Watched<'h>,
+    /// How long each search may take.
+    steps_at_most: u64,
 }
 
 /// Before these times leases do not end, as far as promises go.
@@ -89,8 +91,9 @@ pub(super) fn earliest(facts: &Facts<'_>, reign: &Reign<'_>) -> HashMap<LeaseId,
 impl Ends<'_, '_> {
     /// With all terms, then without one after the other.
     fn search(&self) -> Searched {
-        let explain =
-            |terms: &Terms| linearizable::explain_told(self.histories, terms, &self.watched, STEPS_AT_MOST);
+        let explain = |terms: &Terms| {
+            linearizable::explain_told(self.histories, terms, &self.watched, self.steps_at_most)
+        };
         let strict = explain(&self.terms).0.verdict;
         let Verdict::Broken(_) = strict else {
             return match strict {

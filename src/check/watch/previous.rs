@@ -2,6 +2,8 @@
 //! happened, out comes what breaks that. A missing pair is allowed where it may have been compacted, and once the end
 //! of the watch was asked for.
 
+use std::collections::BTreeSet;
+
 use super::{
     Finding,
     log::{Entry, Log, Witness},
@@ -12,6 +14,11 @@ use crate::{
     operation::{KeyValue, Request, stream::Event},
     types::{Monotonic, Revision},
 };
+
+const LACKS: &str = "an event lacks the pair before it, which was asked for";
+/// Members may be late to note what a watch asked for.
+const FIRST_LACKS: &str =
+    "an event in the first that a watch is told of any lacks the pair before it, which was asked for";
 
 /// Pairs from before events are given where they were asked for, and are the right ones.
 pub(super) fn right<'h>(view: &View<'h>, log: &Log<'h>) -> Option<Finding<'h>> {
@@ -30,7 +37,8 @@ pub(super) fn right<'h>(view: &View<'h>, log: &Log<'h>) -> Option<Finding<'h>> {
                     watch.create.prev_kv && watch.end_asked.is_none_or(|asked| told.position < asked);
                 let lacks = is_wanted && told.event.prev_kv.is_none() && follows(told.event);
                 let is_lost = compactions.may_have_reached(told.revision(), watch.time(told.position));
-                (lacks && !is_lost).then_some("an event lacks the pair before it, which was asked for")
+                let is_first = watch.events.first().is_some_and(|first| first.position == told.position);
+                (lacks && !is_lost).then_some(if is_first { FIRST_LACKS } else { LACKS })
             });
             let Some(summary) = wrong else { continue };
             let expected = earlier
@@ -95,7 +103,8 @@ fn fits(before: &KeyValue, event: &Event) -> bool {
 struct Compactions {
     /// The greatest that a compaction asked for by then, by time.
     asked: Vec<(Monotonic, Revision)>,
-    /// The greatest that any stream told of, or that was there before the recording began.
+    /// The greatest that any stream told of and nobody is known to have asked for, or that was there before the
+    /// recording began: nobody knows when that was compacted.
     told: Revision,
 }
 
@@ -104,6 +113,7 @@ impl Compactions {
         let mut asked: Vec<(Monotonic, Revision)> =
             log.operations.iter().filter_map(|(_, operation)| compaction(operation)).collect();
         asked.sort_unstable();
+        let recorded: BTreeSet<Revision> = asked.iter().map(|(_, revision)| *revision).collect();
         let mut greatest = Revision(0);
         for (_, revision) in &mut asked {
             greatest = greatest.max(*revision);
@@ -114,7 +124,8 @@ impl Compactions {
             Some(news.compact_revision)
         });
         let before = first_revision(log);
-        Self { asked, told: by_streams.max().unwrap_or_default().max(before) }
+        let told = by_streams.filter(|revision| !recorded.contains(revision)).max();
+        Self { asked, told: told.unwrap_or_default().max(before) }
     }
 
     /// Whether what was there before a revision may have been lost by then.

@@ -397,7 +397,8 @@ fn wrong_pairs_from_before_are_found() {
             news(&mut messages[index]).events.last_mut().unwrap().prev_kv = before.map(Box::new);
         })
     };
-    breaks(Guarantee::WatchPrevious, "lacks the pair", with(4, None));
+    breaks(Guarantee::WatchPrevious, "an event lacks the pair", with(4, None));
+    breaks(Guarantee::WatchPrevious, "told of any lacks the pair", with(2, None));
     breaks(Guarantee::WatchPrevious, "creates its key", with(6, Some(pair("a/1", 2, 4, 3))));
     breaks(Guarantee::WatchPrevious, "can have changed", with(4, Some(pair("a/2", 2, 4, 3))));
     breaks(Guarantee::WatchPrevious, "older than", with(4, Some(pair("a/1", 2, 3, 2))));
@@ -417,6 +418,17 @@ fn wrong_pairs_from_before_are_found() {
     breaks(Guarantee::WatchPrevious, "lacks the pair", unwanted(5));
     let less = writes().into_iter().chain([compaction(4, 5)]).collect();
     breaks_with(Guarantee::WatchPrevious, "lacks the pair", less, with(4, None));
+    // What a stream tells of a compaction says nothing of when that was, unless it is known who asked for it.
+    let told_later = || {
+        let mut streams = with(4, None);
+        let ends = came(7, 0, cancelled("", 5));
+        let below = sent(7, Sent::Create(create(KeyRange::single("b".into()), Some(2))));
+        streams.push(vec![below, came(7, 7, created()), ends]);
+        streams
+    };
+    holds_with(writes(), told_later());
+    let later = writes().into_iter().chain([compaction(5, 7)]).collect();
+    breaks_with(Guarantee::WatchPrevious, "lacks the pair", later, told_later());
 }
 
 #[test]

@@ -42,13 +42,13 @@ impl Coupled {
             _ if rng.r#gen() => SOON_MS,
             _ => LATEST_MS,
         };
-        let (delay, deletes) = (rng.gen_range(0..=latest * 1000), rng.r#gen());
+        let (delay, deletes) = (rng.gen_range(0..=latest * 1000), rng.gen_bool(0.65));
         Self {
             delay: Duration::from_micros(delay),
             deletes,
             // What a crash can do to a delete, it does when all batches are dropped.
             is_physical: rng.gen_bool(if deletes { 0.75 } else { 0.5 }),
-            back: if rng.gen_ratio(1, 4) { rng.gen_range(1..=5) } else { 0 },
+            back: if rng.gen_bool(if deletes { 0.1 } else { 0.25 }) { rng.gen_range(1..=5) } else { 0 },
             missed: rng.gen_range(MISSED),
         }
     }
@@ -93,9 +93,9 @@ mod tests {
             count(is) * 100 / count(&|_| true)
         };
         let at_compaction = |is: &dyn Fn(&Coupled) -> bool| share(Kind::KillAtCompaction, is);
-        assert!((40..60).contains(&at_compaction(&|coupled| coupled.deletes)));
+        assert!((55..75).contains(&at_compaction(&|coupled| coupled.deletes)));
         assert!((55..70).contains(&at_compaction(&|coupled| coupled.is_physical)));
-        assert!((65..85).contains(&at_compaction(&|coupled| coupled.back == 0)));
+        assert!((75..92).contains(&at_compaction(&|coupled| coupled.back == 0)));
         assert!((50..70).contains(&at_compaction(&|coupled| coupled.delay < Duration::from_millis(30))));
         assert!(of(Kind::KillAtCompaction).all(|coupled| coupled.delay <= Duration::from_millis(150)));
         assert!(of(Kind::KillAfterWrite).all(|coupled| coupled.delay <= Duration::from_millis(10)));

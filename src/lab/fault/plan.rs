@@ -16,6 +16,10 @@ const FIRST_GAP: Span = Span { shortest: Duration::from_millis(100), longest: Du
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// Between the end of a member that is restarted and its start.
 const RESTART: Span = Span { shortest: Duration::from_millis(50), longest: Duration::from_millis(500) };
+/// A leader that is paused for so long is followed by another, and its clients' short leases end meanwhile.
+const WITHOUT_LEADER: Span = Span { shortest: Duration::from_secs(2), longest: Duration::from_secs(5) };
+/// How likely a pause of the leader is that long, whatever the profile says.
+const LONG_WITHOUT_LEADER: f64 = 0.6;
 const RESET: Span = Span { shortest: Duration::from_millis(100), longest: Duration::from_secs(1) };
 /// Within this, a member that takes requests flushes to its disk.
 const SHORTEST_FAILING_DISK: Duration = Duration::from_millis(1500);
@@ -75,7 +79,7 @@ impl Iterator for Plan {
         let (kind, _) = *kinds.choose_weighted(rng, |(_, weight)| *weight).ok()?;
         let gap = draw(if std::mem::take(is_first) { FIRST_GAP } else { profile.gap }, rng);
         let target = target(kind, profile.quorum_breaks, rng);
-        let drawn = duration(kind, profile.duration, rng);
+        let drawn = duration(kind, target, profile.duration, rng);
         let mut fault =
             PlannedFault { gap, kind, target, duration: drawn, strength: rng.r#gen(), pick: rng.r#gen() };
         if fault.may_break_quorum() {
@@ -102,10 +106,14 @@ fn target(kind: Kind, quorum_breaks: f64, rng: &mut StdRng) -> Target {
         .expect("each kind has targets of both sorts, if it may break a quorum")
 }
 
-fn duration(kind: Kind, usual: Span, rng: &mut StdRng) -> Duration {
+fn duration(kind: Kind, target: Target, usual: Span, rng: &mut StdRng) -> Duration {
     let span = match kind {
         _ if kind.is_administrative() => return Duration::ZERO,
         Kind::ReplaceMember | Kind::FallBehind => return Duration::ZERO,
+        Kind::Pause if target == Target::Leader && rng.gen_bool(LONG_WITHOUT_LEADER) => Span {
+            shortest: WITHOUT_LEADER.shortest.min(usual.longest),
+            longest: WITHOUT_LEADER.longest.min(usual.longest),
+        },
         Kind::Pause => Span { shortest: SHORTEST_PAUSE.min(usual.longest), longest: usual.longest },
         Kind::Restart
         | Kind::RollingRestart
@@ -182,6 +190,17 @@ mod tests {
             .collect();
         assert!(pauses.iter().any(|fault| fault.duration < Duration::from_millis(200)));
         assert!(pauses.iter().any(|fault| fault.duration > Duration::from_secs(6)));
+    }
+
+    #[test]
+    fn most_pauses_of_the_leader_outlast_an_election() {
+        let of_leader = |target: Target| target == Target::Leader;
+        let pauses: Vec<_> = faults(&Profile::heavy(), 3, 8000)
+            .into_iter()
+            .filter(|fault| fault.kind == Kind::Pause && of_leader(fault.target))
+            .collect();
+        let long = pauses.iter().filter(|fault| fault.duration >= WITHOUT_LEADER.shortest).count();
+        assert!(long * 10 > pauses.len() * 6 && long < pauses.len(), "{long} of {}", pauses.len());
     }
 
     #[test]

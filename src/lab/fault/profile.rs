@@ -102,6 +102,12 @@ impl Profile {
         }
     }
 
+    /// The same with shorter faults, sooner one after the other: a timeline of a few seconds has several then.
+    #[must_use]
+    pub fn hurried(self) -> Self {
+        Self { gap: Span::millis(100, 1_000), duration: Span::millis(200, 5_000), ..self }
+    }
+
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, ProfileError> {
         let name = path.display().to_string();

@@ -74,7 +74,8 @@ pub fn judge(folder: &Path, until: Option<Monotonic>) -> Judged {
         return Judged { broken: vec![Finding::malformed(malformed)], undecided: vec![] };
     }
     let mut judged = Judged::default();
-    for judgement in check::all(&Case::new(&histories)) {
+    let case = if until.is_some() { Case::hasty(&histories) } else { Case::new(&histories) };
+    for judgement in check::all(&case) {
         match judgement.verdict {
             Verdict::Broken(_) => judged.broken.push(Finding::of(&judgement)),
             Verdict::Undecided(_) => judged.undecided.push(judgement.guarantee.name()),

@@ -8,7 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     capability::{Capability, Lacks},
-    lab::{composer::Ending, fault::profile::Profile as Faults, setup::Setup},
+    lab::{
+        composer::Ending,
+        fault::{kind::Kind, profile::Profile as Faults},
+        setup::Setup,
+    },
     report::totals::counted,
     settings::{
         CLASSES_VARIABLE, Class, LACKS_VARIABLE, TRAFFIC_VARIABLE,
@@ -20,8 +24,8 @@ use crate::{
 pub const MEMBERS: [usize; 5] = [1, 3, 3, 3, 5];
 /// Flags that bring rare states near, and the values that they may have.
 const FLAGS: [(&str, &[&str]); 5] = [
-    ("snapshot-count", &["50", "100", "10000", "10000"]),
-    ("compaction-batch-limit", &["5", "10", "1000"]),
+    ("snapshot-count", &["50", "100", "1000", "10000"]),
+    ("compaction-batch-limit", &["5", "10", "100", "1000"]),
     ("compaction-sleep-interval", &["10ms", "50ms"]),
     ("backend-batch-interval", &["1ms", "1s", "10s"]),
     ("watch-progress-notify-interval", &["100ms", "1s"]),
@@ -32,12 +36,13 @@ const FLAG: f64 = 0.65;
 const PAST_IN_WRITES: f64 = 0.5;
 /// How likely authentication is on, with users among the traffic: all other traffic is `root`'s then.
 const AUTH: f64 = 0.2;
-/// How much more often than with `--faults heavy` faults come that strike members at what they were asked for.
-const COUPLED: f64 = 3.0;
+/// How likely no faults strike but those that follow requests closely.
+const COUPLED_ALONE: f64 = 0.3;
 /// How likely no fault strikes.
 const NO_FAULTS: f64 = 0.05;
-/// A timeline has its members up and its end behind it within seconds, so that short ones lose little.
-const DURATIONS: [u64; 3] = [8, 10, 15];
+/// A timeline has its members up and its end behind it within seconds, so that short ones lose little; but a member that
+/// falls behind needs up to ten.
+const DURATIONS: [u64; 3] = [10, 12, 18];
 
 /// Why a profile can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -139,9 +144,12 @@ impl Profile {
             ((*name).to_owned(), (*value).to_owned())
         });
         let flags = flags.collect();
-        let mut faults = if rng.gen_bool(NO_FAULTS) { Faults::none() } else { Faults::heavy() };
-        for (_, weight) in faults.weights.iter_mut().filter(|(kind, _)| kind.is_coupled()) {
-            *weight *= COUPLED;
+        let mut faults = if rng.gen_bool(NO_FAULTS) { Faults::none() } else { Faults::heavy().hurried() };
+        if rng.gen_bool(COUPLED_ALONE) {
+            faults.weights.retain(|kind, _| kind.is_coupled());
+        }
+        for (kind, weight) in &mut faults.weights {
+            *weight *= eagerness(*kind);
         }
         Self {
             members,
@@ -214,10 +222,23 @@ impl Profile {
     }
 }
 
+/// How much more often than with `--faults heavy` a kind of fault comes: those that strike members at what they were
+/// asked for, or bring about what is rare.
+fn eagerness(kind: Kind) -> f64 {
+    match kind {
+        Kind::FallBehind => 12.0,
+        Kind::Pause => 3.0,
+        Kind::DelayPeers => 2.0,
+        _ if kind.is_coupled() => 3.0,
+        _ => 1.0,
+    }
+}
+
 /// What brings most to light comes most.
 fn weight(sort: Sort, rng: &mut StdRng) -> u64 {
     let weights: &[u64] = match sort {
-        Sort::Watches | Sort::Transactions => &[1, 2, 4],
+        Sort::Watches => &[2, 4, 4],
+        Sort::Transactions => &[1, 2, 4],
         Sort::Maintenance => &[0, 1, 2],
         Sort::Permissions => &[0],
         _ => &[0, 0, 0, 1],

@@ -11,7 +11,7 @@ use self::faults::Members;
 use super::profile::Profile;
 use crate::{
     capability::Capability,
-    history::reader,
+    history::reader::History,
     lab::{
         fault::strike::Strike,
         observer::{self, Sample},
@@ -90,13 +90,17 @@ impl State {
     }
 }
 
-/// The states that a timeline came to. What can't be read is another property's to say.
-pub fn of_timeline(folder: &TimelineFolder, strikes: &[Strike], profile: &Profile) -> BTreeSet<State> {
-    let histories = reader::read_folder(&folder.history()).unwrap_or_default();
-    let mut reached = traffic::reached(&histories);
+/// The states that a timeline came to.
+pub fn of_timeline(
+    folder: &TimelineFolder,
+    histories: &[History],
+    strikes: &[Strike],
+    profile: &Profile,
+) -> BTreeSet<State> {
+    let mut reached = traffic::reached(histories);
     let log =
         |member: &str| fs::read_to_string(folder.logs().join(format!("{member}.log"))).unwrap_or_default();
-    reached.extend(faults::reached(strikes, &histories, &Members::of(&samples(folder)), log));
+    reached.extend(faults::reached(strikes, histories, &Members::of(&samples(folder)), log));
     let commits = profile.flags.get(COMMITS).map(String::as_str);
     reached.extend((commits == Some("1ms")).then_some(State::CommitsAtOnce));
     reached.extend((commits == Some("10s")).then_some(State::CommitsSeldom));

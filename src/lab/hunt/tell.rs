@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 
 use serde_json::json;
 
-use super::{Hunt, RECORD_FILE, Trial, shrink::Shrunk};
+use super::{Hunt, RECORD_FILE, Trial, counts::Counts, shrink::Shrunk};
 use crate::{
     lab::{
         error::LabError,
@@ -66,6 +66,7 @@ impl Hunt<'_> {
         let text = serde_json::to_vec_pretty(&record).map_err(|error| LabError::Save(error.into()))?;
         fs::write(folder.join(RECORD_FILE), text).map_err(LabError::Save)?;
         self.show_found();
+        self.show_counts();
         for left_out in &self.left_out {
             println!("{}", text::folded(&left_out.to_string(), run::width()));
         }
@@ -116,6 +117,15 @@ impl Hunt<'_> {
             table.add_row([property, etcd, &known, &often, &first, &row.evidence]);
         }
         println!("{table}");
+    }
+
+    fn show_counts(&self) {
+        let mut all = Counts::default();
+        self.trials.iter().for_each(|trial| all += trial.counts);
+        let Counts { operations, unknown, watches, faults } = all;
+        println!(
+            "{operations} operations ({unknown} of unknown outcome), {watches} watches, {faults} faults"
+        );
     }
 
     fn tell_shrunk(&self, shrunk: &Shrunk) -> Result<(), LabError> {
