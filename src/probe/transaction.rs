@@ -305,7 +305,8 @@ mod tests {
     #[test]
     fn operations_alone_are_a_transaction_without_compares() {
         assert_eq!(read("put a 1; put b=c \"\"").success, [put("a", "1"), put("b=c", "")]);
-        assert_eq!(read(""), Txn::default());
+        assert_eq!(read("then"), Txn::default());
+        assert!(parse("", Encoding::Text).is_err());
         assert_eq!(
             read("if lease(a) < 1f then else").compare,
             [compare("a", Operator::Less, Target::Lease(LeaseId(31)))]
