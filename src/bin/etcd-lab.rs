@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use etcd_antithesis::{
+    capability::Capability,
     check::judgement::Guarantee,
     exit::ExitStatus,
     lab::{
@@ -297,5 +298,9 @@ fn options(options: CommonOptions) -> Options {
         disk_limit: options.disk_limit.saturating_mul(1_000_000_000),
         needs_faults: NEEDS_FAULTS,
         rare: &RARE,
+        needs_users: needs::all()
+            .filter(|(_, needed)| needed.contains(&Capability::Users))
+            .map(|(message, _)| message)
+            .collect(),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         composer::Ending,
         docker,
         error::LabError,
-        evaluate::{self, Evaluation},
+        evaluate,
         events::{Event, EventLog},
         fault::{list, profile::Profile},
         lint::{self, Severity},
@@ -96,8 +96,7 @@ pub async fn test(options: &run::Options) -> Result<ExitStatus, LabError> {
     let (number, duration, ending) = (state.timeline, options.duration, Ending::Finally);
     let plan = Plan { number, seed, duration, ending, faults: &faults, guide: None };
     let ran = timeline::run(&mut cluster, plan, context).await?;
-    let mut evaluation =
-        Evaluation::new(options.needs_faults, options.rare, options.cluster.templates.is_some());
+    let mut evaluation = options.evaluation();
     evaluation.add(ran, &folder)?;
     let properties = run::judge(&evaluation, &run)?;
     lab.progress.finish();

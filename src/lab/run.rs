@@ -26,6 +26,7 @@ use crate::{
         workspace::{ClusterKind, RunFolder, TimelineFolder, Workspace},
     },
     report::{self, Written, property::Property, text},
+    settings::{self, Class},
 };
 
 /// The width where there is no terminal to ask.
@@ -53,6 +54,21 @@ pub struct Options {
     pub needs_faults: &'static [&'static str],
     /// The messages of the properties that few timelines may not reach.
     pub rare: &'static [&'static [&'static str]],
+    /// The messages of the properties about users, of whom there are none unless authentication is on.
+    pub needs_users: Vec<&'static str>,
+}
+
+impl Options {
+    /// Nothing to judge yet.
+    pub(super) fn evaluation<'a>(&self) -> Evaluation<'a> {
+        let mut evaluation = Evaluation::new(self.needs_faults, self.rare, self.cluster.templates.is_some());
+        let has_users = settings::classes().is_ok_and(|classes| classes.contains(&Class::Auth));
+        if !has_users {
+            let reason = |message: &&'static str| (*message, "the class auth is off".to_owned());
+            evaluation.leave_out(self.needs_users.iter().map(reason).collect());
+        }
+        evaluation
+    }
 }
 
 /// What every subcommand works with.
@@ -95,8 +111,7 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     let run = lab.workspace.new_run()?;
     let log = EventLog::open(&run)?;
     log.write(&Event::run_started(seed))?;
-    let mut evaluation =
-        Evaluation::new(options.needs_faults, options.rare, options.cluster.templates.is_some());
+    let mut evaluation = options.evaluation();
     let job = Job { options, stage: Stage { lab: &lab, run: &run, log: &log } };
     let failure = job.timelines(kind, seed, &mut evaluation).await.err();
     log.write(&Event::RunEnded)?;

@@ -5,7 +5,7 @@ use super::OF_GUARANTEES;
 use crate::{
     capability::Capability::{
         self, Alarms, Compaction, Defragmentation, Deletes, Elections, Hashes, Leader, LeaseKeepAlive,
-        LeaseTimeToLive, Leases, Limits, Locks, PastReads, PreviousPairs, StaleReads, Transactions,
+        LeaseTimeToLive, Leases, Limits, Locks, PastReads, PreviousPairs, StaleReads, Transactions, Users,
         WatchFragments, WatchPreviousPairs, WatchProgress, WatchStarts, Watches,
     },
     check::judgement::Guarantee,
@@ -70,6 +70,7 @@ fn of_guarantee(name: &str) -> &'static [Capability] {
         "watch-previous" => &[Watches, WatchPreviousPairs],
         "lock-one-holder" => &[Leases, Locks],
         "election-one-leader" | "observers-in-order" => &[Leases, Elections],
+        _ if name.starts_with("permission-") => &[Users],
         _ if name.starts_with("watch-") => &[Watches],
         _ if name.starts_with("lease-") => &[Leases],
         _ => &[],

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::{check::linearizable::unknown::Kind, model::store::KeyId, operation::Request, types::Revision};
 
+/// To hand on as much blame takes as long as a step.
+const BLAMED_A_STEP: u64 = 4;
+
 impl<'h> Search<'h, '_> {
     /// No option of the last gap is left: what it blames.
     pub(super) fn give_up(&mut self) -> Blame<'h> {
@@ -69,6 +72,7 @@ impl<'h> Search<'h, '_> {
     pub(super) fn jump_back(&mut self, mut blame: Blame<'h>) -> bool {
         self.effort.backjumps += 1;
         while let Some((culprit, concern)) = blame.pop_last() {
+            self.effort.steps += blame.size() / BLAMED_A_STEP;
             while self.frames.len() > culprit + 1 {
                 self.release(self.frames.len() - 1);
                 self.frames.pop();

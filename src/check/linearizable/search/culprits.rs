@@ -154,6 +154,15 @@ impl<'h> Blame<'h> {
         }
     }
 
+    /// How many gaps are blamed, each as often as keys of it are.
+    pub fn size(&self) -> u64 {
+        let of = |concern: &Concern<'h>| match concern {
+            Concern::Anything => 1,
+            Concern::Keys(keys) => keys.len() as u64,
+        };
+        self.0.values().map(of).sum()
+    }
+
     /// Takes the last gap out.
     pub fn pop_last(&mut self) -> Option<(usize, Concern<'h>)> {
         self.0.pop_last()
