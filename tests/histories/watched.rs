@@ -401,13 +401,22 @@ impl<'h> All<'h> {
 
     /// Whether what was before a revision may have been compacted by then.
     fn may_be_compacted(&self, revision: i64, by: u64) -> bool {
-        let asked = self.operations.iter().any(|operation| match &operation.request {
-            Request::Compact(compact) => {
-                compact.revision.0 >= revision && operation.call.0 <= by && !operation.did_not_happen()
-            }
-            _ => false,
-        });
-        let told = |watch: &Watch<'_>| watch.ended.is_some_and(|news| news.compact_revision.0 >= revision);
+        let compactions = || {
+            self.operations.iter().filter_map(|operation| match &operation.request {
+                Request::Compact(compact) if !operation.did_not_happen() => {
+                    Some((operation.call.0, compact.revision.0))
+                }
+                _ => None,
+            })
+        };
+        let asked = compactions().any(|(call, compacted)| compacted >= revision && call <= by);
+        // When a compaction was that nobody recorded is not known.
+        let told = |watch: &Watch<'_>| {
+            watch.ended.is_some_and(|news| {
+                let Revision(told) = news.compact_revision;
+                told >= revision && compactions().all(|(_, compacted)| compacted != told)
+            })
+        };
         asked || self.any(told) || revision <= self.first_revision()
     }
 
