@@ -206,24 +206,24 @@ impl<'h> Search<'h, '_> {
             }
             return;
         }
-        let named: Vec<KeyId> = self.store.named(keys).take(KEYS_AT_MOST + 1).collect();
-        if named.len() > KEYS_AT_MOST {
-            blame.anything(0..self.number_of(Revision(at.0 + 1)).min(self.frames.len()));
-            return;
-        }
-        for key in named {
+        for key in self.few_named(keys, at, blame) {
             self.blame_key(key, aspect, at, blame);
         }
     }
 
-    /// Blames the gaps that can have made too many of these keys be there, or too few.
-    pub(super) fn blame_number(&self, keys: &KeyRange, sort: Miscount, at: Revision, blame: &mut Blame<'h>) {
-        let named: Vec<KeyId> = self.store.named(keys).take(KEYS_AT_MOST + 1).collect();
+    /// The keys of a range; of too many, none, and all gaps are blamed.
+    fn few_named(&self, keys: &KeyRange, at: Revision, blame: &mut Blame<'h>) -> Vec<KeyId> {
+        let mut named: Vec<KeyId> = self.store.named(keys).take(KEYS_AT_MOST + 1).collect();
         if named.len() > KEYS_AT_MOST {
             blame.anything(0..self.number_of(Revision(at.0 + 1)).min(self.frames.len()));
-            return;
+            named.clear();
         }
-        for key in named {
+        named
+    }
+
+    /// Blames the gaps that can have made too many of these keys be there, or too few.
+    pub(super) fn blame_number(&self, keys: &KeyRange, sort: Miscount, at: Revision, blame: &mut Blame<'h>) {
+        for key in self.few_named(keys, at, blame) {
             match (self.store.pair_at(key, at).is_some(), sort) {
                 (true, Miscount::TooMany) => self.blame_key(key, Aspect::THERE, at, blame),
                 (false, Miscount::TooFew) => self.blame_key(key, Aspect::ABSENT, at, blame),
