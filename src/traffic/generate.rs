@@ -22,13 +22,15 @@ use crate::{
 const KEY_CHARACTERS: usize = 16;
 const LARGE_AT_LEAST_BYTES: u64 = 64 << 10;
 const LARGE_AT_MOST_BYTES: u64 = 256 << 10;
+/// The share of the time within which writes begin: the rest is left for the reads that compare.
+const WRITING: f64 = 0.6;
 
 /// The swarm choices of one run: which actions there are at all, and how likely.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Writes of all workers together.
     pub writes: u64,
-    /// No request begins after this long.
+    /// No request begins after this long, and no write after [`WRITING`] of it.
     pub budget: Duration,
     /// Workers at once.
     pub workers: u64,
@@ -132,13 +134,14 @@ impl Plan {
 
 /// Runs the plan to its end, or to the end of the time allowed.
 pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, HistoryError> {
-    let until = Instant::now() + plan.budget;
+    let start = Instant::now();
     let plan = Arc::new(plan.clone().within(session.lacks()));
     let mut workers = JoinSet::new();
     for number in 0..plan.workers {
         let share = plan.writes / plan.workers + u64::from(number < plan.writes % plan.workers);
         let writer = Writer {
-            paced: Paced::new(session.worker(plan.deadline)?, until, plan.pause),
+            paced: Paced::new(session.worker(plan.deadline)?, start + plan.budget, plan.pause),
+            writes_until: start + plan.budget.mul_f64(WRITING),
             plan: Arc::clone(&plan),
             prefix: random::alphanumeric(KEY_CHARACTERS),
             keys: vec![],
@@ -160,6 +163,7 @@ pub async fn run(session: &Arc<Session>, plan: &Plan) -> Result<Summary, History
 /// A worker with the keys that are its own.
 struct Writer {
     paced: Paced,
+    writes_until: Instant,
     plan: Arc<Plan>,
     prefix: String,
     keys: Vec<OwnKey>,
@@ -176,12 +180,17 @@ struct OwnKey {
 impl Writer {
     async fn run(mut self, writes: u64) -> Result<Summary, HistoryError> {
         for _ in 0..writes {
+            if Instant::now() >= self.writes_until {
+                break;
+            }
             self.write().await?;
             if random::chance(self.plan.read_early) {
                 self.read(random::index(self.keys.len())).await?;
             }
         }
-        for position in 0..self.keys.len() {
+        let keys = self.keys.len();
+        let first = random::index(keys);
+        for position in (first..keys).chain(0..first) {
             self.read(position).await?;
         }
         Ok(Summary { failed: self.paced.failed, ..self.summary })
