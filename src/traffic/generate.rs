@@ -30,7 +30,7 @@ const WRITING: f64 = 0.6;
 pub struct Plan {
     /// Writes of all workers together.
     pub writes: u64,
-    /// No request begins after this long, and no write after [`WRITING`] of it.
+    /// No request begins after this long, and no write in the last part of it.
     pub budget: Duration,
     /// Workers at once.
     pub workers: u64,
