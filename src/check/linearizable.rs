@@ -37,7 +37,7 @@ use serde::Serialize;
 use self::{
     baseline::Baseline,
     rows::Rows,
-    search::{Filler, Found, Search},
+    search::{Found, Search},
     services::Part,
     sightings::Sightings,
     terms::Terms,
@@ -208,7 +208,7 @@ impl Check<'_, '_> {
         leases.sort_unstable();
         leases.dedup();
         let base = self.baseline.revision;
-        let timeline = match Timeline::new(&self.rows, self.told, base, fillers + of_leases) {
+        let mut timeline = match Timeline::new(&self.rows, self.told, base, fillers + of_leases) {
             Ok(timeline) => timeline,
             Err(Contradiction::TooManyRevisions(index, reach)) if self.baseline.unsure.is_some() => {
                 return self.without_start(index, reach);
@@ -218,13 +218,14 @@ impl Check<'_, '_> {
         self.rows.forget();
         self.figures.last_revision = timeline.last;
         self.figures.gaps = timeline.gaps().len();
-        let fillers = match self.replay(&timeline, &leases, steps_at_most, ends) {
-            Ok(fillers) => fillers,
-            Err(judged) => return *judged,
-        };
-        let unseen = (self.figures.unknown_writes + of_leases).saturating_sub(fillers.len());
-        if let Some(judged) = self.compactions(&timeline, &fillers, unseen) {
-            return judged;
+        let unseen = (fillers + of_leases).saturating_sub(self.figures.gaps);
+        let compactions = compaction::check(self.operations, &self.rows.past, &timeline, unseen);
+        timeline.hurry(compactions.as_deref().unwrap_or_default());
+        if let Err(judged) = self.replay(&timeline, &leases, steps_at_most, ends) {
+            return *judged;
+        }
+        if let Err(disorder) = compactions {
+            return self.disorder(&disorder);
         }
         match self.not_judged() {
             Some(reason) => (Verdict::Undecided(reason), None),
@@ -238,7 +239,7 @@ impl Check<'_, '_> {
         leases: &[LeaseId],
         steps_at_most: u64,
         ends: &mut Vec<LeaseEnd>,
-    ) -> Result<Vec<(Revision, Filler)>, Box<Judged>> {
+    ) -> Result<(), Box<Judged>> {
         let mut store = self.store.clone();
         store.make_room(timeline.plain_puts());
         let (mut candidates, mut sightings) = (Candidates::default(), Sightings::default());
@@ -263,7 +264,7 @@ impl Check<'_, '_> {
         match found {
             Found::Explained(fillers) => {
                 ends.extend(fillers.iter().filter_map(|filler| search.end_of_lease(*filler)));
-                Ok(fillers)
+                Ok(())
             }
             Found::Bound(revision) => Err(Box::new((
                 Verdict::Undecided(format!(
@@ -275,24 +276,6 @@ impl Check<'_, '_> {
             ))),
             Found::Unexplained(mismatch) => Err(Box::new(self.mismatch(&mismatch, timeline))),
         }
-    }
-
-    fn compactions(
-        &self,
-        timeline: &Timeline,
-        fillers: &[(Revision, Filler)],
-        unseen: usize,
-    ) -> Option<Judged> {
-        let check = |fillers| compaction::check(self.operations, &self.rows.past, timeline, fillers, unseen);
-        let without = check(&[]);
-        if let Err(disorder) = without {
-            return Some(self.disorder(&disorder));
-        }
-        if fillers.is_empty() || check(fillers).is_ok() {
-            return None;
-        }
-        let reason = "compactions fit in only if other writes of unknown fate happened than was assumed";
-        Some((Verdict::Undecided(reason.to_owned()), None))
     }
 
     /// What can't be judged, though it contradicts nothing.

@@ -440,3 +440,18 @@ fn compactions_order_what_times_do_not() {
     assert!(matches!(compacted(2), Verdict::Broken(_)));
     assert_eq!(compacted(3), Verdict::Holds);
 }
+
+/// That a revision was compacted tells that it had been made, so whoever was called later did not make it.
+#[test]
+fn a_revision_that_was_compacted_had_been_made() {
+    let compact = |revision: i64| Request::Compact(Compact { revision: Revision(revision), physical: false });
+    let refused = |mut done: Vec<_>| {
+        let number = done.len();
+        done.extend([(compact(2), None), (put("b", "1"), None), (put("c", "1"), Some(is_put(3)))]);
+        let mut generated = story(done);
+        refuse(&mut generated.operations, number, "etcdserver: mvcc: required revision has been compacted");
+        linearizable::check(&generated.histories()).verdict
+    };
+    assert_eq!(refused(vec![(put("a", "1"), None)]), Verdict::Holds);
+    assert!(matches!(refused(vec![]), Verdict::Broken(_)));
+}

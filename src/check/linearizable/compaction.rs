@@ -13,11 +13,11 @@ mod graph;
 use std::collections::BTreeMap;
 
 use self::graph::Graph;
-use super::{search::Filler, timeline::Timeline};
+use super::timeline::Timeline;
 use crate::{
     history::reader::Operation,
     operation::{Answer, Outcome, Request},
-    types::Revision,
+    types::{Monotonic, Revision},
 };
 
 const COMPACTED: &str = "required revision has been compacted";
@@ -95,20 +95,19 @@ pub(super) enum Disorder {
     Unseen(u32),
 }
 
-/// Looks for disorder among those of the operations that these numbers name. `fillers` are the gaps with the operations
-/// that are taken to have filled them; their calls count as lower bounds. So many revisions more than anybody saw may
-/// have been made.
+/// Looks for disorder among those of the operations that these numbers name. If there is none, these operations say for
+/// some revisions, in order, by when they had been made; whoever was called later did not make them, and whoever was
+/// called by then may have, whatever others made. So many revisions more than anybody saw may have been made.
 pub(super) fn check(
     operations: &[&Operation],
     among: &[u32],
     timeline: &Timeline,
-    fillers: &[(Revision, Filler)],
     unseen: usize,
-) -> Result<(), Disorder> {
+) -> Result<Vec<(Revision, Monotonic)>, Disorder> {
     let words = among.iter().filter_map(|index| Some((*index, word(operations[*index as usize])?)));
     let said: Vec<(u32, Word)> = words.collect();
     if said.is_empty() {
-        return Ok(());
+        return Ok(vec![]);
     }
     let above = said.iter().find(|(index, word)| {
         let header = operations[*index as usize].response().map(|response| response.header.revision);
@@ -118,13 +117,12 @@ pub(super) fn check(
         return Err(Disorder::AboveItself(*index));
     }
     let steps = steps(&said, timeline, unseen)?;
-    if let Some(cycle) = Graph::new(operations, timeline, &said, &steps, fillers).cycle() {
-        return Err(Disorder::Cycle(cycle));
-    }
+    let deadlines =
+        Graph::new(operations, timeline, &said, &steps).deadlines().map_err(Disorder::Cycle)?;
     let is_unseen =
         |word: &Word| matches!(*word, Word::Compacts(to) | Word::AtLeast(to) if to > timeline.last);
     let unseen = said.iter().find(|(_, word)| is_unseen(word));
-    unseen.map_or(Ok(()), |(index, _)| Err(Disorder::Unseen(*index)))
+    unseen.map_or(Ok(deadlines), |(index, _)| Err(Disorder::Unseen(*index)))
 }
 
 /// What K grows to, as far as anybody tells, each with the compaction that did it, if one succeeded.

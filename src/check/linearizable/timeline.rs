@@ -223,7 +223,21 @@ impl Timeline {
         Some(Revision(self.base.0 + offset))
     }
 
-    /// Whoever wrote a revision was called by then: somebody had seen it, or a later one.
+    /// Learns for revisions, in order, by when they had been made.
+    pub fn hurry(&mut self, by: &[(Revision, Monotonic)]) {
+        let mut start = 0;
+        for (revision, by) in by {
+            // Those before the last one are no later than that.
+            let end = usize::try_from((revision.0 - self.base.0) * 2).unwrap_or(0) + 1;
+            for deadline in &mut self.deadlines[start..end] {
+                *deadline = *by.min(deadline);
+            }
+            start = end;
+        }
+    }
+
+    /// Whoever wrote a revision was called by then: somebody had seen it, or a later one, or had been told so by what
+    /// was compacted.
     pub fn deadline(&self, revision: Revision) -> Monotonic {
         self.deadlines[usize::try_from((revision.0 - self.base.0) * 2).unwrap_or(0)]
     }

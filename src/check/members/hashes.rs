@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use super::{Sights, evidence, operations, sights::Sight};
 use crate::{
     check::evidence::Evidence,
-    history::reader::History,
+    history::reader::{History, Operation},
     operation::{
-        Answer, Request,
+        Answer, KeyRange, Request, Response,
         service::{MaintenanceAnswer, MaintenanceRequest},
     },
     types::Revision,
@@ -60,8 +60,11 @@ impl Hashes {
             let Some((_, of_other)) = told.iter().find(|(hash, _)| *hash != first) else { continue };
             let summary = format!("hashes at revision {at} above compaction {compaction} differ");
             let found = evidence(histories, summary, Some(*at), [of_first, *of_other]);
-            if compaction.0 <= 0 || sights.all.iter().any(|sight| was_there(sight, *at)) {
+            if compaction.0 <= 0 || is_kept_from(histories, sights, *at) {
                 return Some((found, None));
+            }
+            if operations(histories).any(|(_, operation)| found_nothing(operation, *at)) {
+                continue;
             }
             doubtful.get_or_insert((found, Some(DOUBT)));
         }
@@ -69,7 +72,28 @@ impl Hashes {
     }
 }
 
+/// Whether a key was there at a revision, which a compaction keeps.
+fn is_kept_from(histories: &[History], sights: &Sights<'_>, at: Revision) -> bool {
+    sights.all.iter().any(|sight| was_there(sight, at))
+        || operations(histories).any(|(_, operation)| was_put(operation, at))
+}
+
 /// Whether a sight shows that its key was there at a revision.
 fn was_there(sight: &Sight<'_>, at: Revision) -> bool {
     sight.at >= at && sight.pair.is_some_and(|kv| kv.create_revision <= at)
+}
+
+/// Whether an operation put a key at a revision.
+fn was_put(operation: &Operation, at: Revision) -> bool {
+    let put = |response: &Response| matches!(response.answer, Answer::Put { .. });
+    operation.response().is_some_and(|response| response.header.revision == at && put(response))
+}
+
+/// Whether an operation looked for all keys at a revision, and there were none.
+fn found_nothing(operation: &Operation, at: Revision) -> bool {
+    let (Request::Range(range), Some(response)) = (&operation.request, operation.response()) else {
+        return false;
+    };
+    let none = matches!(&response.answer, Answer::Range(answer) if answer.count == 0);
+    none && range.keys == KeyRange::everything() && range.reads_at(response.header.revision) == at
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     history::record::Preamble,
     operation::{
-        Answer, Header, KeyRange, KeyValue, Outcome, Range, RangeAnswer, Request, Response,
+        Answer, Header, KeyRange, KeyValue, Outcome, Put, Range, RangeAnswer, Request, Response,
         service::{MaintenanceAnswer, MaintenanceRequest, MemberStatus},
     },
     types::{ConnectionId, MemberId, Monotonic, OperationId, ProcessId, RaftTerm, Version},
@@ -189,6 +189,17 @@ fn hashes_of_what_may_be_nothing_are_undecided() {
     assert!(matches!(verdict(with_key), Verdict::Broken(_)));
     let with_later_key = [hashes(5), vec![read(3, 1, 10, &[pair("k1", 10, 10, 1)])]].concat();
     assert!(matches!(verdict(with_later_key), Verdict::Undecided(_)));
+    let put = |revision| operation(3, 1, Request::Put(Put::default()), revision, Answer::Put { prev_kv: None });
+    assert!(matches!(verdict([hashes(5), vec![put(9)]].concat()), Verdict::Broken(_)));
+    assert!(matches!(verdict([hashes(5), vec![put(8)]].concat()), Verdict::Undecided(_)));
+    let all = |revision, keys| {
+        let nothing = Answer::Range(RangeAnswer::default());
+        operation(3, 1, Request::Range(Range { keys, ..Range::default() }), revision, nothing)
+    };
+    assert_eq!(verdict([hashes(5), vec![all(9, KeyRange::everything())]].concat()), Verdict::Holds);
+    for other in [all(8, KeyRange::everything()), all(9, KeyRange::prefix("k".into()))] {
+        assert!(matches!(verdict([hashes(5), vec![other]].concat()), Verdict::Undecided(_)));
+    }
 }
 
 /// The evidence names members, keys and the least revision, and shows the answers that differ.

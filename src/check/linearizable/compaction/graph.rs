@@ -1,6 +1,6 @@
 //! What must come before what, for the operations that say something of compactions. In go those, out comes a cycle, or
-//! none. Nodes are these operations, the steps of what was compacted, and of revisions and times only those on which
-//! one of them depends; revisions and times are each in order.
+//! by when revisions had been made. Nodes are these operations, the steps of what was compacted, and of revisions and
+//! times only those on which one of them depends; revisions and times are each in order.
 //!
 //! All other operations are told by two functions, which the timeline has. Whatever is called after a time makes or
 //! sees some revision at least, so all later revisions come after that time. A revision has come by the earliest return
@@ -10,7 +10,6 @@
 use super::{Steps, Word};
 use crate::{
     check::linearizable::{
-        search::Filler,
         timeline::{NONE, Role, Timeline, answered},
     },
     history::reader::Operation,
@@ -48,17 +47,11 @@ impl<'h, 't> Graph<'h, 't> {
         timeline: &'t Timeline,
         said: &[(u32, Word)],
         steps: &Steps,
-        fillers: &[(Revision, Filler)],
     ) -> Self {
         let (nodes, edges) = (vec![], vec![]);
         let mut graph = Self { operations, timeline, nodes, edges, writes: vec![], times: vec![] };
-        graph.points(said, steps, fillers);
+        graph.points(said, steps);
         let of: Vec<u32> = said.iter().map(|(index, _)| graph.place(*index)).collect();
-        for (gap, filler) in fillers {
-            let Filler::Operation(index) = *filler else { continue };
-            let before = graph.before(operations[index as usize].call);
-            graph.edge(before, graph.write(*gap));
-        }
         graph.thresholds(said, &of, steps);
         graph
     }
@@ -73,7 +66,7 @@ impl<'h, 't> Graph<'h, 't> {
     }
 
     /// The revisions and times that matter.
-    fn points(&mut self, said: &[(u32, Word)], steps: &Steps, fillers: &[(Revision, Filler)]) {
+    fn points(&mut self, said: &[(u32, Word)], steps: &Steps) {
         let timeline = self.timeline;
         let (mut writes, mut times) = (vec![], vec![]);
         for (index, word) in said {
@@ -87,7 +80,6 @@ impl<'h, 't> Graph<'h, 't> {
             times.extend(operation.returned.as_ref().map(|(returned, _)| *returned));
         }
         writes.extend(steps.keys().map(|to| timeline.last.min(*to)));
-        writes.extend(fillers.iter().map(|(gap, _)| *gap));
         writes.extend(times.iter().filter_map(|time| timeline.first_after(*time)));
         writes.retain(|revision| *revision <= timeline.last);
         for revision in &mut writes {
@@ -186,12 +178,51 @@ impl<'h, 't> Graph<'h, 't> {
         }
     }
 
-    /// The operations of a cycle, from the one on that was called first.
-    pub fn cycle(&self) -> Option<Vec<u32>> {
+    /// For revisions in order, times by which they, and so all before them, had been made; or the operations of a cycle,
+    /// from the one on that was called first.
+    pub fn deadlines(&self) -> Result<Vec<(Revision, Monotonic)>, Vec<u32>> {
+        let (starts, targets) = self.outgoing();
+        let out = |node: u32| &targets[starts[node as usize] as usize..starts[node as usize + 1] as usize];
+        let order = self.in_order(out)?;
+        let mut by = vec![Monotonic(u64::MAX); self.nodes.len()];
+        for node in order.iter().rev() {
+            let own = match self.nodes[*node as usize] {
+                Node::Time(time) => time,
+                _ => Monotonic(u64::MAX),
+            };
+            by[*node as usize] = out(*node).iter().map(|target| by[*target as usize]).fold(own, Ord::min);
+        }
+        Ok(self.writes.iter().map(|(revision, node)| (*revision, by[*node as usize])).collect())
+    }
+
+    /// The nodes, each behind all that must come before it, or the operations of a cycle.
+    fn in_order<'e>(&self, out: impl Fn(u32) -> &'e [u32]) -> Result<Vec<u32>, Vec<u32>> {
         let mut incoming = vec![0u32; self.nodes.len()];
-        let mut starts = vec![0u32; self.nodes.len() + 1];
-        for (from, to) in &self.edges {
+        for (_, to) in &self.edges {
             incoming[*to as usize] += 1;
+        }
+        let begins = (0..).zip(&incoming).filter(|(_, open)| **open == 0);
+        let mut order: Vec<u32> = begins.map(|(node, _)| node).collect();
+        let mut next = 0;
+        while let Some(node) = order.get(next) {
+            for target in out(*node) {
+                incoming[*target as usize] -= 1;
+                if incoming[*target as usize] == 0 {
+                    order.push(*target);
+                }
+            }
+            next += 1;
+        }
+        match (0..).zip(&incoming).find(|(_, open)| **open > 0) {
+            Some((bound, _)) => Err(self.walk_back(bound, &incoming)),
+            None => Ok(order),
+        }
+    }
+
+    /// Where the targets of each node's edges begin, and the targets.
+    fn outgoing(&self) -> (Vec<u32>, Vec<u32>) {
+        let mut starts = vec![0u32; self.nodes.len() + 1];
+        for (from, _) in &self.edges {
             starts[*from as usize + 1] += 1;
         }
         for node in 0..self.nodes.len() {
@@ -203,19 +234,7 @@ impl<'h, 't> Graph<'h, 't> {
             targets[next[*from as usize] as usize] = *to;
             next[*from as usize] += 1;
         }
-        let begins = (0..).zip(&incoming).filter(|(_, open)| **open == 0);
-        let mut free: Vec<u32> = begins.map(|(node, _)| node).collect();
-        while let Some(node) = free.pop() {
-            let out = starts[node as usize] as usize..starts[node as usize + 1] as usize;
-            for target in &targets[out] {
-                incoming[*target as usize] -= 1;
-                if incoming[*target as usize] == 0 {
-                    free.push(*target);
-                }
-            }
-        }
-        let bound = (0..).zip(&incoming).find(|(_, open)| **open > 0)?.0;
-        Some(self.walk_back(bound, &incoming))
+        (starts, targets)
     }
 
     /// From a node that a cycle precedes, back along edges until one repeats.
