@@ -143,7 +143,9 @@ fn of_honest(table: &Table, lies: &[&Lie], with: &Commands, asserted: &Asserted)
     }
     let unreached = unreached(table, lies, with, asserted);
     if !unreached.is_empty() {
-        writeln!(wrong, "through an honest proxy, {with:?} never reach {unreached:#?}").unwrap();
+        let undecided = &asserted.undecided;
+        writeln!(wrong, "through an honest proxy, {with:?} never reach {unreached:#?}; {undecided:#?}")
+            .unwrap();
     }
     let brought: Vec<&String> = lies
         .iter()

@@ -53,6 +53,8 @@ pub struct Asserted {
     seen: BTreeMap<String, [bool; 2]>,
     /// What commands said, by their names, if they did not exit with 0.
     pub complaints: BTreeMap<&'static str, String>,
+    /// What the last command left undecided, and why.
+    pub undecided: Vec<String>,
     /// What the proxy said at its end: how often its rules struck.
     pub struck: Vec<String>,
     /// How long it took.
@@ -67,6 +69,7 @@ impl Asserted {
             *both = [both[0] || seen[0], both[1] || seen[1]];
         }
         self.complaints.extend(other.complaints);
+        self.undecided.extend(other.undecided);
         self.struck.extend(other.struck);
         self.took += other.took;
     }
@@ -119,6 +122,8 @@ pub fn run(binary: &EtcdBinary, with: &BTreeSet<String>, rules: &str) -> Asserte
     }
     place.run(&[LAST], &mut asserted);
     asserted.read(&place.sdk());
+    let said = place.said(LAST);
+    asserted.undecided = said.lines().filter(|line| line.contains("undecided")).map(str::to_owned).collect();
     asserted.struck = proxy.stop_and_read().into_iter().filter(|line| line.starts_with("rule ")).collect();
     asserted.took = begun.elapsed();
     asserted

@@ -117,8 +117,7 @@ pub(super) fn check(
         return Err(Disorder::AboveItself(*index));
     }
     let steps = steps(&said, timeline, unseen)?;
-    let deadlines =
-        Graph::new(operations, timeline, &said, &steps).deadlines().map_err(Disorder::Cycle)?;
+    let deadlines = Graph::new(operations, timeline, &said, &steps).deadlines().map_err(Disorder::Cycle)?;
     let is_unseen =
         |word: &Word| matches!(*word, Word::Compacts(to) | Word::AtLeast(to) if to > timeline.last);
     let unseen = said.iter().find(|(_, word)| is_unseen(word));

@@ -189,7 +189,8 @@ fn hashes_of_what_may_be_nothing_are_undecided() {
     assert!(matches!(verdict(with_key), Verdict::Broken(_)));
     let with_later_key = [hashes(5), vec![read(3, 1, 10, &[pair("k1", 10, 10, 1)])]].concat();
     assert!(matches!(verdict(with_later_key), Verdict::Undecided(_)));
-    let put = |revision| operation(3, 1, Request::Put(Put::default()), revision, Answer::Put { prev_kv: None });
+    let put =
+        |revision| operation(3, 1, Request::Put(Put::default()), revision, Answer::Put { prev_kv: None });
     assert!(matches!(verdict([hashes(5), vec![put(9)]].concat()), Verdict::Broken(_)));
     assert!(matches!(verdict([hashes(5), vec![put(8)]].concat()), Verdict::Undecided(_)));
     let all = |revision, keys| {

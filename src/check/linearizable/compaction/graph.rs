@@ -9,9 +9,7 @@
 
 use super::{Steps, Word};
 use crate::{
-    check::linearizable::{
-        timeline::{NONE, Role, Timeline, answered},
-    },
+    check::linearizable::timeline::{NONE, Role, Timeline, answered},
     history::reader::Operation,
     types::{Monotonic, Revision},
 };
