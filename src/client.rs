@@ -300,6 +300,11 @@ impl<T> Answered<T> {
     }
 }
 
+/// What h2 says of streams whose connection is dropped, which is done to one that leaves a probe unanswered.
+const DROPPED: &str = "stream closed because of a broken pipe";
+/// The same in words for people.
+pub const SILENT: &str = "the member fell silent: it left a probe of the connection unanswered";
+
 /// Tells a status that the server sent from one that tonic made of an error of the channel.
 pub fn call_error(status: &tonic::Status) -> CallError {
     let mut source = status.source();
@@ -315,5 +320,8 @@ pub fn call_error(status: &tonic::Status) -> CallError {
         source = error.source();
     }
     words.dedup();
+    if words.last().is_some_and(|last| last == DROPPED) {
+        return CallError::Transport(SILENT.to_owned());
+    }
     CallError::Transport(words.join(": "))
 }

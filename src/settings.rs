@@ -38,20 +38,27 @@ pub enum SettingsError {
     /// A duration can't be read.
     #[error("{variable} is {value:?}, which is no duration; write for example 2s or 500ms")]
     Duration {
-        /// The variable.
+        /// The variable or flag.
         variable: &'static str,
         /// Its value.
         value: String,
     },
     /// Client certificate and key are only of use together.
-    #[error("ETCDCTL_CERT and ETCDCTL_KEY belong together, and {missing} is not set")]
+    #[error("{given} and {missing} belong together, and {missing} is not set")]
     HalfACertificate {
+        /// The variable or flag that is there.
+        given: &'static str,
         /// The one that is missing.
         missing: &'static str,
     },
     /// A user without a password.
-    #[error("ETCDCTL_USER has no password; write user:password, or set ETCDCTL_PASSWORD")]
-    NoPassword,
+    #[error("{user} has no password; write user:password, or set {password}")]
+    NoPassword {
+        /// The variable or flag of the user.
+        user: &'static str,
+        /// Of the password.
+        password: &'static str,
+    },
     /// A class of traffic that there is not.
     #[error("ETCD_ANTITHESIS_CLASSES names {class:?}; there is: {}", Class::ALL.map(Class::name).join(", "))]
     Class {
@@ -86,6 +93,23 @@ pub enum SettingsError {
     /// The history folder is not named.
     #[error("ETCD_ANTITHESIS_HISTORY is not set; name a writable folder that all commands of a run share")]
     NoHistory,
+}
+
+impl SettingsError {
+    /// The same with other names for variables, such as the flags that stood for them.
+    #[must_use]
+    pub fn renamed(self, name: impl Fn(&'static str) -> &'static str) -> Self {
+        match self {
+            Self::Duration { variable, value } => Self::Duration { variable: name(variable), value },
+            Self::HalfACertificate { given, missing } => {
+                Self::HalfACertificate { given: name(given), missing: name(missing) }
+            }
+            Self::NoPassword { user, password } => {
+                Self::NoPassword { user: name(user), password: name(password) }
+            }
+            other => other,
+        }
+    }
 }
 
 /// One member: a name for people and where it listens for clients.
@@ -325,9 +349,13 @@ fn certificate(
     match (cert, key) {
         (None, None) => Ok(None),
         (Some(cert), Some(key)) => Ok(Some((cert.into(), key.into()))),
-        (None, Some(_)) => Err(SettingsError::HalfACertificate { missing: "ETCDCTL_CERT" }),
-        (Some(_), None) => Err(SettingsError::HalfACertificate { missing: "ETCDCTL_KEY" }),
+        (None, Some(_)) => Err(half("ETCDCTL_KEY", "ETCDCTL_CERT")),
+        (Some(_), None) => Err(half("ETCDCTL_CERT", "ETCDCTL_KEY")),
     }
+}
+
+fn half(given: &'static str, missing: &'static str) -> SettingsError {
+    SettingsError::HalfACertificate { given, missing }
 }
 
 fn user(user: Option<String>, password: Option<String>) -> Result<Option<User>, SettingsError> {
@@ -335,7 +363,9 @@ fn user(user: Option<String>, password: Option<String>) -> Result<Option<User>, 
     if let Some(password) = password {
         return Ok(Some(User { name: user, password }));
     }
-    let (name, password) = user.split_once(':').ok_or(SettingsError::NoPassword)?;
+    let (name, password) = user
+        .split_once(':')
+        .ok_or(SettingsError::NoPassword { user: "ETCDCTL_USER", password: "ETCDCTL_PASSWORD" })?;
     Ok(Some(User { name: name.to_owned(), password: password.to_owned() }))
 }
 
@@ -416,14 +446,21 @@ mod tests {
         assert!(!format!("{user:?}").contains("a:b"));
         let user = read(&[("ETCDCTL_USER", "root"), ("ETCDCTL_PASSWORD", "x")]).unwrap().user.unwrap();
         assert_eq!((user.name.as_str(), user.password.as_str()), ("root", "x"));
-        assert_eq!(read(&[("ETCDCTL_USER", "root")]).unwrap_err(), SettingsError::NoPassword);
+        let error = read(&[("ETCDCTL_USER", "root")]).unwrap_err();
+        assert!(error.to_string().starts_with("ETCDCTL_USER has no password"), "{error}");
     }
 
     /// Half a certificate and an unreadable duration are errors that name the variable.
     #[test]
     fn other_mistakes_name_the_variable() {
         let error = read(&[("ETCDCTL_CERT", "c.pem")]).unwrap_err();
-        assert_eq!(error, SettingsError::HalfACertificate { missing: "ETCDCTL_KEY" });
+        let words = "ETCDCTL_CERT and ETCDCTL_KEY belong together, and ETCDCTL_KEY is not set";
+        assert_eq!(error.to_string(), words);
+        let flags = |variable| if variable == "ETCDCTL_CERT" { "--cert" } else { "--key" };
+        assert_eq!(
+            error.renamed(flags).to_string(),
+            "--cert and --key belong together, and --key is not set"
+        );
         let error = read(&[("ETCDCTL_DIAL_TIMEOUT", "2 sec")]).unwrap_err();
         assert!(error.to_string().contains("ETCDCTL_DIAL_TIMEOUT"));
         assert_eq!(parse_duration("1.5s"), Some(Duration::from_millis(1500)));

@@ -144,3 +144,28 @@ fn the_json_is_what_is_documented() {
         }
     }
 }
+
+/// Where nothing was recorded, there is nothing that holds.
+#[test]
+fn what_holds_nothing_is_not_said_to_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    for mut history in generate(Shape::bench(10, 2, 0), 1).histories() {
+        (history.operations, history.streams) = (vec![], vec![]);
+        save(folder.path(), &history).unwrap();
+    }
+    let ran = check(&[folder.path()], &[]);
+    assert_eq!(ran.code, Some(5), "{}{}", ran.out, ran.error);
+    assert!(ran.error.contains("nothing was recorded there"), "{}", ran.error);
+}
+
+/// A reader that has seen enough changes nothing.
+#[test]
+fn nobody_has_to_read_the_verdicts() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-lab"));
+    let output = command.arg("check").arg(folder.path()).stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -3,13 +3,13 @@
 
 mod common;
 
-use std::{fs, io::Write as _, net::TcpListener, path::Path, process::Command, thread};
+use std::{fs, io::Write as _, net::TcpListener, path::Path, process::Command, thread, time::Duration};
 
 use clap::{CommandFactory as _, Parser as _};
 use common::{
     certificates::Authority,
     healthy_cluster, healthy_cluster_of,
-    probe::{Probe, cells},
+    probe::{Probe, Ran, cells},
     temporary_folder,
 };
 use etcd_antithesis::{
@@ -65,6 +65,17 @@ fn a_paused_member_is_unreachable_within_the_deadline() {
     let ran = probe.run(&["range", "a", "--member=2"]);
     ran.fails(4, &["within 300ms"]);
     assert_eq!(probe.run(&["range", "a", "--member=all", "--serializable"]).code, 1);
+    let patient = Probe::of(&cluster).with_variables(&[
+        ("ETCDCTL_COMMAND_TIMEOUT", "20s"),
+        ("ETCDCTL_KEEPALIVE_TIME", "200ms"),
+        ("ETCDCTL_KEEPALIVE_TIMEOUT", "200ms"),
+    ]);
+    cluster.members()[2].resume().unwrap();
+    let watch = patient.start(&["watch", "a", "--member=2", "--for=3s"]);
+    thread::sleep(Duration::from_millis(500));
+    cluster.members()[2].pause().unwrap();
+    let ran = Ran::of(watch);
+    assert!(ran.out.contains("broke: the member fell silent"), "{ran:?}");
 }
 
 #[test]
@@ -213,14 +224,14 @@ fn tls_and_users_work_and_secrets_are_not_shown() {
     let secured = bare.with(&[&cacert, &own[0], &own[1]]);
     secured.ok(&["put", "k", "v"]);
     bare.run(&["range", "k"]).fails(4, &["error: ", "ETCDCTL_CACERT"]);
-    bare.with(&[&cacert]).run(&["range", "k"]).fails(4, &["error: "]);
+    bare.with(&[&cacert]).run(&["range", "k"]).fails(4, &["error: ", "--cert and --key"]);
     let foreign = Authority::new(&folder.path().join("foreign"));
     let foreign = format!("--cacert={}", path(&foreign.certificate()));
     bare.with(&[&foreign, &own[0], &own[1]])
         .run(&["range", "k"])
         .fails(4, &["no TLS with", "ETCDCTL_CACERT"]);
     bare.with(&["--cacert=/nowhere/ca.crt"]).run(&["range", "k"]).fails(2, &["/nowhere/ca.crt"]);
-    bare.with(&[&cacert, &own[0]]).run(&["range", "k"]).fails(2, &["ETCDCTL_KEY"]);
+    bare.with(&[&cacert, &own[0]]).run(&["range", "k"]).fails(2, &["--key is not set"]);
     let plain = bare.endpoints.replace("https", "http");
     Probe::at(&plain).run(&["range", "k"]).fails(4, &["whether it wants https://"]);
 }
@@ -273,7 +284,12 @@ fn wrong_input_is_one_line_and_the_documented_code() {
     probe.run(&["bench", "put", "--total=0"]).fails(2, &["--total"]);
     probe.run(&["range", "a", "--rev", "-1"]).fails(4, &["can't connect to"]);
     probe.run(&["range", "--endpoints=x", "a"]).fails(2, &["--endpoints has the endpoint \"x\"", "no port"]);
-    probe.run(&["range", "--dial-timeout=2", "a"]).fails(2, &["ETCDCTL_DIAL_TIMEOUT"]);
+    probe.run(&["range", "--dial-timeout=2", "a"]).fails(2, &["--dial-timeout is \"2\""]);
+    probe.run(&["range", "--user=nobody", "a"]).fails(2, &["--user has no password"]);
+    probe.run(&["range", "--cert=c.pem", "a"]).fails(2, &["--key is not set"]);
+    let by_environment = probe.with_variables(&[("ETCDCTL_USER", "nobody")]);
+    by_environment.run(&["range", "a"]).fails(2, &["ETCDCTL_USER has no password"]);
+    probe.run(&["snapshot", "-"]).fails(2, &["name one"]);
     probe.run(&["rnge", "a"]).fails(2, &["range"]);
     probe.run(&["put", "--hex", "--base64", "a", "b"]).fails(2, &["cannot be used with"]);
     let ran = probe.run(&["status"]);

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{healthy_cluster, probe::Probe};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 #[test]
@@ -67,6 +68,18 @@ fn an_open_loop_does_not_hide_a_pause() {
     assert!(seconds(&open, "service", "p90") < 0.2, "{open}");
     let closed = slow("--rate=0");
     assert!(seconds(&closed, "latency", "p90") < 0.2, "{closed}");
+}
+
+#[test]
+fn what_was_measured_is_told_if_it_is_stopped() {
+    let cluster = healthy_cluster(1);
+    let child = Probe::of(&cluster).start(&["bench", "put", "--rate=50", "--for=60s", "-o=json"]);
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let ran = common::probe::Ran::of(child);
+    assert_eq!(ran.code, 130, "{ran:?}");
+    let count = ran.json()["latency"]["count"].as_u64().unwrap();
+    assert!((10..100).contains(&count), "{count}");
 }
 
 #[test]

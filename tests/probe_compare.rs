@@ -11,7 +11,7 @@ use std::{
 
 use common::{
     TestCluster, healthy_cluster, healthy_cluster_of,
-    probe::{Probe, cells},
+    probe::{Probe, Ran, cells},
 };
 use etcd_antithesis::lab::etcd_binary::{EtcdBinary, EtcdVersion};
 use rustix::process::{Pid, Signal, kill_process};
@@ -120,8 +120,22 @@ fn a_member_that_is_down_is_told_and_the_others_are_compared() {
     let ran = probe.run(&["diff"]);
     ran.fails(1, &["can't connect to"]);
     assert!(ran.out.contains("hashes: equal"), "{ran:?}");
+    let ran = probe.run(&["hash"]);
+    ran.fails(1, &["can't connect to"]);
+    assert!(ran.out.contains("hashes at revision 2: equal on the members that answered"), "{ran:?}");
+    let watch = probe.start(&["watch", "k", "--member=1", "--also-on=all", "--rev=2", "--for=1s"]);
+    let ran = Ran::of(watch);
+    assert!(ran.err.contains(", 1 event,"), "{ran:?}");
     cluster.members()[2].kill();
     probe.run(&["diff"]).fails(1, &["no two members"]);
+}
+
+#[test]
+fn hashes_of_different_clusters_are_not_comparable() {
+    let clusters = [healthy_cluster(1), healthy_cluster(1)];
+    let both = Probe::at(&clusters.each_ref().map(|cluster| cluster.endpoints()).join(","));
+    let ran = both.run(&["hash"]);
+    assert!(ran.code == 1 && ran.out.contains("members of different clusters"), "{ran:?}");
 }
 
 #[test]
@@ -136,7 +150,7 @@ fn all_revisions_of_a_key_that_are_left_are_shown() {
             changes.map(|one| (one["revision"].as_i64().unwrap(), one["kv"]["value"].clone())).collect()
         };
         assert_eq!(changes(&probe), []);
-        assert!(probe.ok(&["history", "k"]).out.contains("nothing is left of \"k\""));
+        assert!(probe.ok(&["history", "k"]).out.contains("there never was a \"k\""));
         probe.ok(&["put", "k", "1"]);
         probe.ok(&["put", "other", "x"]);
         probe.ok(&["put", "k", "2"]);
@@ -184,7 +198,13 @@ fn status_shows_compactions_and_alarms_and_refreshes() {
     let ran = probe.run(&["status"]);
     assert_eq!(ran.code, 1);
     let name = format!("127.0.0.1:{}", cluster.members()[0].client_port());
-    assert_eq!(ran.out.matches(&format!("NOSPACE of {name}")).count(), 3, "{}", ran.out);
+    assert_eq!(ran.out.matches(&format!(" NOSPACE of {name}")).count(), 4, "{}", ran.out);
+    assert!(ran.out.contains(&format!("unhealthy: alarm NOSPACE of {name} stands\n")), "{}", ran.out);
+    probe.ok(&["alarm", "disarm"]);
+    probe.ok(&["alarm", "raise", "nospace"]);
+    let out = probe.run(&["status"]).out;
+    assert!(out.contains("unhealthy: alarm NOSPACE of no member stands\n"), "{out}");
+    assert_eq!(cells(&out, "errors"), ["none"; 3], "{out}");
     probe.ok(&["alarm", "disarm"]);
 
     let child = probe.start(&["status", "--watch=50ms", "-o=jsonl"]);

@@ -40,6 +40,9 @@ fn compactions_forget_old_revisions() {
         probe.run(&["range", "k", "--rev=2"]).fails(1, &["has been compacted"]);
         assert!(probe.ok(&["range", "k", "--rev=3"]).out.contains("\"2\""));
         probe.run(&["compact", "9"]).fails(1, &["future revision"]);
+        let watch = probe.run(&["watch", "k", "--rev=1", "--for=5s"]);
+        watch.fails(1, &["1 thing wrong"]);
+        assert!(watch.out.contains("!! the member has cancelled the watch"), "{watch:?}");
     });
 }
 
@@ -138,7 +141,10 @@ fn databases_are_defragmented_and_saved_with_their_hash() {
     let probe = Probe::of(&cluster);
     let ran = probe.ok(&["defragment", "--member=all"]);
     assert_eq!(ran.out.lines().next().unwrap().matches(" ms)").count(), 3, "{}", ran.out);
+    let done = ran.out.lines().last().unwrap();
+    assert!(done.starts_with("defragmented: ") && done.matches(", ").count() == 2, "{done}");
     probe.run(&["snapshot", path, "--member=all"]).fails(2, &["one member only"]);
+    probe.run(&["watch", "k", "--member=all"]).fails(2, &["--also-on"]);
 }
 
 #[test]
@@ -150,6 +156,7 @@ fn the_leadership_is_handed_on() {
     let ran = probe.ok(&["move-leader", &next]);
     assert!(ran.out.contains(" leads in term "), "{ran:?}");
     assert_eq!(leader().to_string(), next);
+    assert!(probe.ok(&["move-leader", &next]).err.contains(" leads already"));
     probe.run(&["move-leader", "nobody"]).fails(2, &["none of the members"]);
     probe.run(&["move-leader", "1234"]).fails(1, &["error: "]);
     cluster.members().iter().for_each(Member::kill);

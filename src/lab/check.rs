@@ -7,7 +7,7 @@ pub mod sets;
 
 use std::{
     fs,
-    io::{IsTerminal, stderr},
+    io::{ErrorKind, IsTerminal, Write as _, stderr, stdout},
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -67,15 +67,21 @@ pub fn run(options: &Options) -> Result<ExitStatus, LabError> {
         history::keep_within_bounds(&all, &mut pictures);
     }
     drop(progress);
-    if options.json {
-        println!("{}", json::render(&all).map_err(|error| LabError::Save(error.into()))?);
+    print(&if options.json {
+        json::render(&all).map_err(|error| LabError::Save(error.into()))?
     } else {
-        println!("{}", text::render(&all, run::width(), run::colour()));
-    }
+        text::render(&all, run::width(), run::colour())
+    })?;
     if let Some(file) = &options.html {
         write_page(file, &history::render(&all, &pictures))?;
     }
-    Ok(status(judged::worst(&all)))
+    let is_empty = |judged: &Judged| judged.figures.operations + judged.figures.streams == 0;
+    let worst = judged::worst(&all);
+    if worst == Summary::Holds && all.iter().all(is_empty) {
+        eprintln!("nothing was recorded there, so there was nothing to judge");
+        return Ok(ExitStatus::Undecided);
+    }
+    Ok(status(worst))
 }
 
 fn status(worst: Summary) -> ExitStatus {
@@ -129,6 +135,14 @@ fn judge(
         reduce_ms: milliseconds(start),
     };
     Ok((judged, histories))
+}
+
+/// Who stops reading, such as `head`, has what was wanted.
+fn print(text: &str) -> Result<(), ReportError> {
+    match writeln!(stdout(), "{text}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => failed(written, "write", Path::new("the standard output")),
+    }
 }
 
 fn write_page(file: &Path, page: &str) -> Result<(), ReportError> {

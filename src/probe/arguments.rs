@@ -117,6 +117,16 @@ impl Connection {
             "ETCDCTL_COMMAND_TIMEOUT" => self.command_timeout.clone(),
             _ => None,
         };
+        // Who gave a flag is told of flags.
+        let name = |variable: &'static str| match variable {
+            "ETCDCTL_CERT" if self.cert.is_some() || self.key_file.is_some() => "--cert",
+            "ETCDCTL_KEY" if self.cert.is_some() || self.key_file.is_some() => "--key",
+            "ETCDCTL_USER" if self.user.is_some() => "--user",
+            "ETCDCTL_PASSWORD" if self.user.is_some() => "--password or ETCDCTL_PASSWORD",
+            "ETCDCTL_DIAL_TIMEOUT" if self.dial_timeout.is_some() => "--dial-timeout",
+            "ETCDCTL_COMMAND_TIMEOUT" if self.command_timeout.is_some() => "--command-timeout",
+            other => other,
+        };
         let is_overridden = |variable: &str| {
             (variable == "ETCDCTL_ENDPOINTS" && self.endpoints.is_some())
                 // The password of another user than the flag's.
@@ -125,9 +135,10 @@ impl Connection {
         let environment = |variable: &str| {
             if is_overridden(variable) { None } else { env::var(variable).ok() }
         };
-        let mut settings = Settings::from_variables(|variable| {
+        let settings = Settings::from_variables(|variable| {
             flag(variable).or_else(|| environment(variable)).filter(|value| !value.is_empty())
-        })?;
+        });
+        let mut settings = settings.map_err(|error| error.renamed(name))?;
         if let Some(list) = &self.endpoints {
             settings.endpoints = parse_endpoints("--endpoints", list)?;
         }

@@ -36,8 +36,14 @@ struct Running {
     recorder: Mutex<Recorder>,
 }
 
-/// Puts the load on the members; each client of the plan uses one of these connections, in turn.
-pub async fn run(plan: &Plan, connections: &[Client], tape: &Tape) -> Result<Figures, AskError> {
+/// Puts the load on the members until it is over, or somebody stops it; each client of the plan uses one of these
+/// connections, in turn.
+pub async fn run(
+    plan: &Plan,
+    connections: &[Client],
+    tape: &Tape,
+    stop: impl Future<Output = ()>,
+) -> Result<Figures, AskError> {
     // Dials are no part of the load.
     for client in connections {
         client.channel().connect().await.map_err(|error| CallError::NotSent(Arc::new(error)))?;
@@ -58,15 +64,24 @@ pub async fn run(plan: &Plan, connections: &[Client], tape: &Tape) -> Result<Fig
     for client in connections.iter().cycle().take(plan.clients) {
         clients.spawn(work(client.clone(), Arc::clone(&running)));
     }
-    while clients.join_next().await.is_some() {}
+    let patience = tokio::select! {
+        () = until_done(&mut clients) => plan.patience,
+        // Who stops it does not want to wait for what is under way.
+        () = stop => Duration::ZERO,
+    };
     let took = running.begun.elapsed();
+    clients.shutdown().await;
     let cpu = clock::process_cpu().saturating_sub(cpu);
     let recorder = std::mem::take(&mut *running.recorder.lock().unwrap_or_else(PoisonError::into_inner));
     let told = match watchers {
         None => None,
-        Some(watchers) => Some(watchers.finish(recorder.answered(), running.plan.patience).await),
+        Some(watchers) => Some(watchers.finish(recorder.answered(), patience).await),
     };
     Ok(Figures { took, cpu, recorder, told })
+}
+
+async fn until_done(clients: &mut JoinSet<()>) {
+    while clients.join_next().await.is_some() {}
 }
 
 /// One client: it takes its turn, waits until the request is due, and sends it.

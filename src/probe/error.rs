@@ -12,7 +12,7 @@ use super::{
     transaction::TransactionError,
 };
 use crate::{
-    client::{CallError, channel::NotSent, outcome::code_name, tls::TlsError},
+    client::{CallError, SILENT, channel::NotSent, outcome::code_name, tls::TlsError},
     exit::ExitStatus,
     history::HistoryError,
     report::totals::counted,
@@ -227,6 +227,12 @@ impl AskError {
     fn advice(&self, endpoint: &Endpoint) -> Option<&'static str> {
         const NO_ETCD: &str = "see with --wire whether an etcd listens there";
         Some(match self {
+            Self::Call(CallError::NotSent(_) | CallError::Transport(_))
+                if self.to_string().contains("CertificateRequired") =>
+            {
+                "the member wants a client's certificate; give one with --cert and --key"
+            }
+            Self::Call(CallError::Transport(why)) if why == SILENT => "see whether the member runs",
             Self::Call(CallError::NotSent(not_sent)) => match &**not_sent {
                 NotSent::Resolve { .. } => "check the host's name in --endpoints",
                 NotSent::Connect { .. } => "check --endpoints and whether the member runs",
@@ -248,6 +254,11 @@ impl AskError {
                 if message.contains("user name is empty") =>
             {
                 "the cluster wants a user; give one with --user"
+            }
+            Self::Call(CallError::Status { code: Code::InvalidArgument, message })
+                if message.contains("key is not provided") =>
+            {
+                "give a key, or --prefix with '' for all keys"
             }
             Self::Call(CallError::Status { code: Code::Unimplemented, .. } | CallError::Malformed(_))
             | Self::Garbage { .. } => NO_ETCD,

@@ -203,10 +203,10 @@ pub fn hash_call(revision: i64) -> Call {
     Call::new("/etcdserverpb.Maintenance/HashKV", &pb::HashKvRequest { revision })
 }
 
-/// The newest revision that all of these members have; none if one does not answer.
+/// The newest revision that all of these members have which answer; none if none does.
 pub async fn common_revision(clients: &[Client], tape: &Tape) -> Option<i64> {
     let said = on_each(clients, |client| said(client, tape.clone())).await;
-    said.into_iter().map(|said| Some(said.ok()?.header.revision)).min().flatten()
+    said.into_iter().filter_map(|said| Some(said.ok()?.header.revision)).min()
 }
 
 /// The newest revision that any of these members has; none if none answers.

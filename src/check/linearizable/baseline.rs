@@ -34,9 +34,10 @@ pub(in crate::check) fn find(histories: &[History]) -> Baseline<'_> {
     let unsure = match (incomplete, operations().any(shows_a_new_store)) {
         (_, true) => None,
         (true, false) => Some("the contents before the run were not recorded completely"),
-        (false, false) => {
-            Some("the contents before the run were not recorded, and the store need not have been new")
-        }
+        (false, false) => Some(
+            "the contents before the run were not recorded, and the store need not have been new \
+                 (first_record_baseline records them, docs/check.md)",
+        ),
     };
     Baseline { revision: NEW, pairs: vec![], unsure }
 }

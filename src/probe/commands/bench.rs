@@ -21,13 +21,10 @@ impl Probe<'_> {
         let connections: Vec<Client> =
             endpoints.map(|endpoint| self.client_of(endpoint)).collect::<Result<_, _>>()?;
         let plan = Plan::new(arguments, bench::PATIENCE);
-        let figures = tokio::select! {
-            figures = bench::run(&plan, &connections, &self.tape) => figures,
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted.map_err(ProbeError::Runtime)?;
-                return Ok(ExitStatus::Interrupted);
-            }
-        };
+        let mut stopped = None;
+        let stop = async { stopped = Some(tokio::signal::ctrl_c().await) };
+        let figures = bench::run(&plan, &connections, &self.tape, stop).await;
+        let is_stopped = stopped.transpose().map_err(ProbeError::Runtime)?.is_some();
         self.show_wire();
         let figures = match figures {
             Ok(figures) => figures,
@@ -40,6 +37,10 @@ impl Probe<'_> {
             Output::Text => figures.text(arguments.rate > 0.0),
             _ => line(&figures.json()),
         })?;
-        Ok(if figures.is_clean() { ExitStatus::Holds } else { ExitStatus::Broken })
+        Ok(match figures.is_clean() {
+            _ if is_stopped => ExitStatus::Interrupted,
+            true => ExitStatus::Holds,
+            false => ExitStatus::Broken,
+        })
     }
 }

@@ -74,7 +74,12 @@ impl Probe<'_> {
         table.row("now at", read.iter().map(|(_, history)| Some(history.at.to_string())).collect());
         let changes: usize = read.iter().map(|(_, history)| history.changes.len()).max().unwrap_or_default();
         let key = self.encoding.show(key.as_slice());
-        let none = if changes == 0 { format!("\nnothing is left of \"{key}\"\n") } else { String::new() };
+        let was_compacted = read.iter().any(|(_, history)| history.compacted.is_some());
+        let none = match changes {
+            0 if was_compacted => format!("\nnothing is left of \"{key}\", if there ever was anything\n"),
+            0 => format!("\nthere never was a \"{key}\"\n"),
+            _ => String::new(),
+        };
         table.render(self.look) + "\n" + &none
     }
 

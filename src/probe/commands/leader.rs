@@ -70,6 +70,12 @@ impl Probe<'_> {
             });
         };
         let to = self.target(&arguments.to, &members)?;
+        if members.id(&leader) == Some(to) {
+            self.show_wire();
+            let name = members.name(to);
+            self.printer.aside(&format!("{name} leads already\n"));
+            return Ok(ExitStatus::Holds);
+        }
         self.hand_on(&members, &leader, to).await
     }
 

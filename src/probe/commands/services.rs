@@ -4,8 +4,9 @@ use super::{Asked, Probe};
 use crate::{
     exit::ExitStatus,
     probe::{
-        arguments::services::{
-            AlarmAction, AlarmArguments, DefragmentArguments, LeaseCommand, MembersArguments,
+        arguments::{
+            Output,
+            services::{AlarmAction, AlarmArguments, DefragmentArguments, LeaseCommand, MembersArguments},
         },
         call::Call,
         error::ProbeError,
@@ -98,6 +99,12 @@ impl Probe<'_> {
             let call = Call::new("/etcdserverpb.Maintenance/Defragment", &pb::DefragmentRequest {});
             asked.extend(self.ask(&[client], call).await);
         }
-        self.show(&asked)
+        let status = self.show(&asked)?;
+        let done = asked.iter().filter(|(_, answer)| answer.is_ok());
+        let done: Vec<&str> = done.map(|(endpoint, _)| endpoint.name.as_str()).collect();
+        if self.output == Output::Text && !done.is_empty() {
+            self.printer.answer(format!("\ndefragmented: {}\n", done.join(", ")))?;
+        }
+        Ok(status)
     }
 }

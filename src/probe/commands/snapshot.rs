@@ -11,7 +11,7 @@ use std::{
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use serde_json::json;
 
-use super::{Probe, answers::line, exit_status};
+use super::{Probe, answers::line, exit_status, requests::STDIN};
 use crate::{
     client::Client,
     exit::ExitStatus,
@@ -98,6 +98,11 @@ impl Probe<'_> {
         }
         let client = self.client(arguments.member.as_deref())?;
         let path = &arguments.file;
+        if path.as_os_str() == STDIN {
+            return Err(ProbeError::Nothing(
+                "a snapshot is checked as a whole, so it goes to a file, not to the standard output; name one",
+            ));
+        }
         let part = part_of(path);
         let begun = Instant::now();
         let saved = self.save(&client, &part, path).await;

@@ -1,5 +1,7 @@
 //! The commands that compare members: status and hash.
 
+use std::collections::BTreeSet;
+
 use super::{ALL, Probe, answers::line, exit_status};
 use crate::{
     client::Client,
@@ -73,7 +75,7 @@ impl Probe<'_> {
         let clients = self.clients(Some(arguments.member.as_deref().unwrap_or(ALL)))?;
         let revision = match arguments.rev {
             Some(revision) => revision,
-            // Where a member does not answer, the answers to come say so; 0 is each member's newest.
+            // Where no member answers, the answers to come say so; 0 is each member's newest.
             None => status::common_revision(&clients, &self.tape).await.unwrap_or(0),
         };
         let asked = self.ask(&clients, status::hash_call(revision)).await;
@@ -83,8 +85,12 @@ impl Probe<'_> {
         // Hashes of different revisions have nothing to do with each other.
         let verdict =
             if revision == 0 { HashVerdict::NothingToCompare } else { status::compare_hashes(&hashes) };
+        let clusters: BTreeSet<u64> =
+            hashes.iter().filter_map(|hash| hash.header.as_ref()).map(|header| header.cluster_id).collect();
         let words = match verdict {
+            _ if clusters.len() > 1 => "not comparable: they are members of different clusters",
             HashVerdict::NothingToCompare => "nothing to compare",
+            HashVerdict::Equal if hashes.len() < asked.len() => "equal on the members that answered",
             HashVerdict::Equal => "equal",
             HashVerdict::Unequal => "unequal, although compacted alike: members hold different data",
             HashVerdict::CompactedDifferently => "not comparable: members have compacted differently",
@@ -92,6 +98,6 @@ impl Probe<'_> {
         if self.output == Output::Text && !hashes.is_empty() {
             self.printer.answer(format!("\nhashes at revision {revision}: {words}\n"))?;
         }
-        Ok(if verdict == HashVerdict::Unequal { ExitStatus::Broken } else { status })
+        Ok(if verdict == HashVerdict::Unequal || clusters.len() > 1 { ExitStatus::Broken } else { status })
     }
 }

@@ -45,7 +45,8 @@ struct Watching {
     /// None if there is only one member.
     comparison: Option<Comparison>,
     over: Vec<bool>,
-    events: u64,
+    /// Of each member.
+    events: Vec<u64>,
     responses: u64,
     breaks: u64,
     /// Promises broken, watches cancelled, and revisions of which members told different things.
@@ -64,7 +65,7 @@ impl Probe<'_> {
             begun: Instant::now(),
             comparison: (members > 1).then(|| Comparison::new(members)),
             over: vec![false; members],
-            events: 0,
+            events: vec![0; members],
             responses: 0,
             breaks: 0,
             wrong: 0,
@@ -87,7 +88,13 @@ impl Probe<'_> {
     }
 
     fn watch_clients(&self, arguments: &WatchArguments) -> Result<Vec<Client>, ProbeError> {
-        let mut clients = vec![self.client(arguments.member.as_deref())?];
+        let first = self.client(arguments.member.as_deref());
+        let mut clients = vec![first.map_err(|error| match error {
+            ProbeError::OneMember => ProbeError::Nothing(
+                "a watch is on one member; others are watched beside it with --also-on, such as --also-on all",
+            ),
+            error => error,
+        })?];
         for also in &arguments.also_on {
             let known: Vec<_> = clients.iter().map(|client| client.endpoint().clone()).collect();
             let also = self.clients(Some(also))?;
@@ -134,7 +141,7 @@ impl Probe<'_> {
             let Some((place, at, report)) = reported else { return Ok(()) };
             self.show_wire();
             self.report(watching, place, at, report)?;
-            let enough = arguments.events.is_some_and(|events| watching.events >= events);
+            let enough = arguments.events.is_some_and(|events| watching.events() >= events);
             if enough || watching.over.iter().all(|over| *over) {
                 return Ok(());
             }
@@ -183,6 +190,9 @@ impl Probe<'_> {
             Report::Cancelled => {
                 watching.wrong += 1;
                 watching.end(place);
+                self.words(&format!("{head}  !! the member has cancelled the watch\n"), || {
+                    object(json!({ "cancelled": true }))
+                })?;
             }
         }
         Ok(())
@@ -258,8 +268,8 @@ impl Probe<'_> {
     }
 
     fn summary(&mut self, watching: &Watching) {
-        let Watching { responses, events, breaks, wrong, last, .. } = watching;
-        let mut words = vec![counted(*responses, "response"), counted(*events, "event")];
+        let Watching { responses, breaks, wrong, last, .. } = watching;
+        let mut words = vec![counted(*responses, "response"), counted(watching.events(), "event")];
         words.extend((last.0 > 0).then(|| format!("up to revision {last}")));
         words.extend((*breaks > 0).then(|| counted(*breaks, "break")));
         if let Some(comparison) = &watching.comparison {
@@ -283,10 +293,12 @@ impl Watching {
         self.wrong += told.breaches.len() as u64;
         let events = told.news.iter().flat_map(|news| &news.events);
         self.last = events.map(|event| event.kv.mod_revision).max().unwrap_or_default().max(self.last);
-        // The same events come from each member.
-        if place == 0 {
-            self.events += told.response.events.len() as u64;
-        }
+        self.events[place] += told.response.events.len() as u64;
+    }
+
+    /// How many there are; the same come from each member.
+    fn events(&self) -> u64 {
+        self.events.iter().copied().max().unwrap_or_default()
     }
 
     fn end(&mut self, place: usize) {

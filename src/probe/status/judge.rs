@@ -3,7 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{HASHED_UNASKED_BYTES, Member, Said, hashes, most_in_use, of_one_cluster, show::size};
+use super::{
+    HASHED_UNASKED_BYTES, Member, Said, hashes, most_in_use, of_one_cluster,
+    show::{alarmed, size},
+};
 use crate::{
     probe::encoding::escaped,
     proto::etcdserverpb as pb,
@@ -63,22 +66,30 @@ pub fn judge(members: &[Member]) -> Verdict {
     }
     let cluster = of_one_cluster(members);
     judge_clusters(members, &cluster, &mut verdict.problems);
+    judge_alarms(members, &mut verdict.problems);
     judge_leaders(&cluster, &mut verdict);
     judge_lag(&cluster, &mut verdict.problems);
     judge_hashes(members, &mut verdict);
     verdict
 }
 
-/// A member and a kind of alarm, as servers put alarms among their errors: `memberID:12 alarm:NOSPACE`.
+/// A member and a kind of alarm, as servers put alarms among their errors: `memberID:12 alarm:NOSPACE`, of which a part
+/// that is 0 is left out.
 pub fn alarm(error: &str) -> Option<(u64, &str)> {
-    let mut words = error.split_whitespace();
-    let member = words.next()?.strip_prefix("memberID:")?.parse().ok()?;
-    Some((member, words.next()?.strip_prefix("alarm:")?))
+    let (mut member, mut kind) = (0, None);
+    for word in error.split_whitespace() {
+        match word.split_once(':')? {
+            ("memberID", id) => member = id.parse().ok()?,
+            ("alarm", name) => kind = Some(name),
+            _ => return None,
+        }
+    }
+    Some((member, kind?))
 }
 
 fn judge_one(member: &Member, said: &Said, problems: &mut Vec<String>) {
     let name = &member.endpoint.name;
-    for error in &said.status.errors {
+    for error in said.status.errors.iter().filter(|error| alarm(error).is_none()) {
         problems.push(format!("{name} reports: {}", escaped(error.as_bytes())));
     }
     if said.status.leader == 0 {
@@ -87,6 +98,26 @@ fn judge_one(member: &Member, said: &Said, problems: &mut Vec<String>) {
     let behind = said.status.raft_index.saturating_sub(said.status.raft_applied_index);
     if behind > APPLY_LAG_AT_MOST {
         problems.push(format!("{name} has {behind} committed entries still to apply"));
+    }
+}
+
+/// Each alarm once, with the members that know of it if not all do.
+fn judge_alarms(members: &[Member], problems: &mut Vec<String>) {
+    let mut standing: BTreeMap<(&str, u64), Vec<&str>> = BTreeMap::new();
+    for member in members {
+        let errors = member.said.iter().flat_map(|said| &said.status.errors);
+        for (id, kind) in errors.filter_map(|error| alarm(error)) {
+            standing.entry((kind, id)).or_default().push(&member.endpoint.name);
+        }
+    }
+    for ((kind, id), known_to) in standing {
+        let (kind, of) = (escaped(kind.as_bytes()), alarmed(members, id));
+        let known_to = if known_to.len() < members.len() {
+            format!(", by {}", known_to.join(", "))
+        } else {
+            String::new()
+        };
+        problems.push(format!("alarm {kind} of {of} stands{known_to}"));
     }
 }
 
@@ -233,9 +264,14 @@ mod tests {
         told(|said| said.status.leader = 12, "two leaders: etcd0 in term 2 and etcd1 in term 2");
         told(|said| said.status.leader = 13, "members name different leaders");
         told(|said| said.status.raft_term = 3, "etcd0 is in term 2, and another member in 3");
+        told(|said| said.status.errors = vec!["no leader\x1b".to_owned()], "etcd1 reports: no leader\\x1b");
         told(
-            |said| said.status.errors = vec!["alarm:NOSPACE\x1b".to_owned()],
-            "etcd1 reports: alarm:NOSPACE\\x1b",
+            |said| said.status.errors = vec!["memberID:11 alarm:NOSPACE ".to_owned()],
+            "alarm NOSPACE of etcd0 stands, by etcd1",
+        );
+        told(
+            |said| said.status.errors = vec!["alarm:CORRUPT\x1b ".to_owned()],
+            "alarm CORRUPT\\x1b of no member stands",
         );
         told(|said| said.status.raft_applied_index = 3, "etcd1 has 17 committed entries still to apply");
         told(|said| said.header.cluster_id = 9, "etcd1 is a member of another cluster, 9, not 1");

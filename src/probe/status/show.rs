@@ -72,9 +72,14 @@ fn name(members: &[Member], id: u64) -> String {
 fn alarms(members: &[Member], said: &Said) -> String {
     let alarms = said.status.errors.iter().filter_map(|error| alarm(error));
     let alarms: Vec<String> = alarms
-        .map(|(member, kind)| format!("{} of {}", escaped(kind.as_bytes()), name(members, member)))
+        .map(|(member, kind)| format!("{} of {}", escaped(kind.as_bytes()), alarmed(members, member)))
         .collect();
     if alarms.is_empty() { "none".to_owned() } else { alarms.join(", ") }
+}
+
+/// Whose an alarm is, which may be nobody's.
+pub(super) fn alarmed(members: &[Member], id: u64) -> String {
+    if id == 0 { "no member".to_owned() } else { name(members, id) }
 }
 
 fn errors(said: &Said) -> String {
