@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -65,6 +65,7 @@ pub struct Session {
     tracker: Mutex<RevisionTracker>,
     folder: PathBuf,
     broken: AtomicU64,
+    compacted: AtomicI64,
 }
 
 impl Session {
@@ -90,6 +91,7 @@ impl Session {
             tracker: Mutex::default(),
             folder: folder.to_owned(),
             broken: AtomicU64::new(0),
+            compacted: AtomicI64::new(0),
         }))
     }
 
@@ -139,6 +141,16 @@ impl Session {
     /// How many comparisons of the revision tracker did not hold.
     pub fn broken(&self) -> u64 {
         self.broken.load(Ordering::Relaxed)
+    }
+
+    /// The greatest revision that this command knows to be compacted.
+    pub fn compacted(&self) -> Revision {
+        Revision(self.compacted.load(Ordering::Relaxed))
+    }
+
+    /// Somebody says that a revision is compacted.
+    pub fn learn_compacted(&self, revision: Revision) {
+        self.compacted.fetch_max(revision.0, Ordering::Relaxed);
     }
 
     /// The greatest revision that any command of the history folder was answered.
@@ -225,6 +237,9 @@ impl Worker {
                 }
             };
             session.tracker().on_return((member, connection), request, &floor, response, &mut judge);
+        }
+        if let (Request::Compact(compact), Outcome::Ok(_)) = (request, &outcome) {
+            session.learn_compacted(compact.revision);
         }
         properties::request_ended(request, &outcome);
         if matches!(outcome, Outcome::Unknown(_)) {

@@ -8,7 +8,7 @@ mod viewer;
 mod writer;
 
 use std::{
-    sync::{Arc, atomic::AtomicI64},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -211,8 +211,6 @@ impl Plan {
 struct Shared {
     plan: Plan,
     until: Instant,
-    /// The greatest revision that is known to be compacted.
-    compacted: AtomicI64,
 }
 
 /// Runs the plan to the end of the time allowed.
@@ -220,7 +218,7 @@ pub async fn run(session: &Arc<Session>, plan: Plan) -> Result<Summary, HistoryE
     let plan = plan.within(session.lacks());
     let (streams, writers, deadline) = (plan.streams.clone(), plan.writers, plan.deadline);
     let until = Instant::now() + plan.budget;
-    let shared = Arc::new(Shared { plan, until, compacted: AtomicI64::new(0) });
+    let shared = Arc::new(Shared { plan, until });
     let mut tasks = JoinSet::new();
     for watches in streams {
         tasks.spawn(Viewer::new(session.worker(deadline)?, watches, Arc::clone(&shared)).run());
@@ -247,14 +245,6 @@ impl std::ops::AddAssign for Summary {
 }
 
 impl Shared {
-    fn compacted(&self) -> Revision {
-        Revision(self.compacted.load(std::sync::atomic::Ordering::Relaxed))
-    }
-
-    fn learn_compacted(&self, revision: Revision) {
-        self.compacted.fetch_max(revision.0, std::sync::atomic::Ordering::Relaxed);
-    }
-
     /// What a new watch is to tell, on a stream of so many.
     fn draw_watch(&self, worker: &Worker, watches: u64) -> Result<CreateWatch, HistoryError> {
         let plan = &self.plan;
@@ -267,7 +257,7 @@ impl Shared {
             } else {
                 super::keys::any_range()
             },
-            start: self.draw_start(head),
+            start: self.draw_start(head, worker.session().compacted()),
             prev_kv: random::chance(plan.prev_kv),
             no_put,
             no_delete: filtered && !no_put,
@@ -277,8 +267,7 @@ impl Shared {
         })
     }
 
-    fn draw_start(&self, head: Revision) -> Option<Revision> {
-        let compacted = self.compacted().0;
+    fn draw_start(&self, head: Revision, Revision(compacted): Revision) -> Option<Revision> {
         let near = |most: u64| i64::try_from(random::between(0, most)).unwrap_or_default();
         let start = match random::choice(&self.plan.starts) {
             Start::Now => return None,

@@ -250,11 +250,11 @@ impl Viewer {
                 on.created += 1;
                 properties::hundreds_of_watches(on.created >= HUNDREDS);
             }
-            watch.assert_reach(news, self.member, self.shared.compacted());
+            watch.assert_reach(news, self.member, self.worker.session().compacted());
             watch.place.advance(revision, news);
             if news.canceled {
                 on.ids.remove(&news.watch);
-                self.shared.learn_compacted(news.compact_revision);
+                self.worker.session().learn_compacted(news.compact_revision);
                 if !news.created && !self.is_over() {
                     self.ask_for(on, position)?;
                 }

@@ -1,5 +1,5 @@
 //! Writes to shared keys while others watch them: puts, deletes, transactions of several keys and, now and then, a
-//! compaction near the newest revision. In go random choices, out go requests through the recorder; what becomes of
+//! compaction near the newest revision or at a delete. In go random choices, out go requests through the recorder; what becomes of
 //! them is judged elsewhere.
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
@@ -7,7 +7,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use super::{Shared, Summary};
 use crate::{
     history::HistoryError,
-    operation::{Compact, Compare, DeleteRange, KeyRange, Operator, Outcome, Put, Request, Target, Txn},
+    operation::{
+        Answer, Compact, Compare, DeleteRange, KeyRange, Operator, Outcome, Put, Request, Target, Txn,
+    },
     properties, random,
     traffic::{follow::is_log_kept, session::Worker},
     types::{Blob, Revision, Version},
@@ -23,11 +25,13 @@ pub(super) struct Writer {
     worker: Worker,
     shared: Arc<Shared>,
     summary: Summary,
+    /// The last revision that deleted a key by what this one was answered.
+    deleted: Option<Revision>,
 }
 
 impl Writer {
     pub fn new(worker: Worker, shared: Arc<Shared>) -> Self {
-        Self { worker, shared, summary: Summary::default() }
+        Self { worker, shared, summary: Summary::default(), deleted: None }
     }
 
     pub async fn run(mut self) -> Result<Summary, HistoryError> {
@@ -40,10 +44,10 @@ impl Writer {
             }
             let member = self.worker.session().any_member();
             let outcome = self.worker.perform(member, &request).await?;
-            if let Outcome::Ok(_) = outcome {
+            if let Outcome::Ok(response) = outcome {
                 self.summary.written += 1;
-                if let Request::Compact(compact) = &request {
-                    self.shared.learn_compacted(compact.revision);
+                if let Answer::DeleteRange { deleted: 1.., .. } = response.answer {
+                    self.deleted = Some(response.header.revision);
                 }
                 properties::large_value_written(matches!(&request, Request::Put(put) if is_large(put)));
             }
@@ -59,7 +63,9 @@ impl Writer {
         if random::chance(plan.compact) {
             let head = self.worker.session().revision_floor()?;
             let behind = *random::choice(&[0, 0, 1, 10, 100]);
-            let revision = Revision(head.0.saturating_sub(behind).max(1));
+            let near = Revision(head.0.saturating_sub(behind).max(1));
+            let deleted = self.deleted.filter(|_| random::chance(0.5));
+            let revision = deleted.unwrap_or(near);
             return Ok(Request::Compact(Compact { revision, physical: random::chance(0.3) }));
         }
         if random::chance(plan.transaction) {
