@@ -227,6 +227,7 @@ impl Profile {
 fn eagerness(kind: Kind) -> f64 {
     match kind {
         Kind::FallBehind => 12.0,
+        Kind::KillAtCompaction => 6.0,
         Kind::Pause => 3.0,
         Kind::DelayPeers => 2.0,
         _ if kind.is_coupled() => 3.0,
