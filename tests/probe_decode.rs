@@ -139,16 +139,6 @@ fn a_captured_connection_is_read() {
 }
 
 #[test]
-fn completions_are_scripts_of_each_shell() {
-    for (shell, words) in
-        [("bash", "complete -F"), ("zsh", "#compdef etcd-probe"), ("fish", "complete -c etcd-probe")]
-    {
-        let script = nobody().ok(&["completions", shell]).out;
-        assert!(script.contains(words) && script.contains("move-leader"), "{shell}: {script}");
-    }
-}
-
-#[test]
 fn encode_reads_back_what_decode_prints() {
     let probe = Probe::at("");
     let one = "0a0161120200ff181f";

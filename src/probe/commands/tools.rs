@@ -4,7 +4,6 @@ use std::path::Path;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
-use clap::CommandFactory as _;
 use prost::Message as _;
 use prost_reflect::MessageDescriptor;
 use serde_json::{Deserializer, Value};
@@ -18,9 +17,10 @@ use crate::{
     exit::ExitStatus,
     probe::{
         arguments::{
-            Arguments, Output,
+            Output,
             tools::{CompletionsArguments, DecodeArguments, EncodeArguments, EncodedForm, Meaning},
         },
+        completions,
         decode::{self, Framing, capture, form, http2, show},
         descriptors,
         encoding::to_hex,
@@ -109,11 +109,7 @@ impl Probe<'_> {
     }
 
     pub(super) fn completions(&mut self, arguments: &CompletionsArguments) -> Result<ExitStatus, ProbeError> {
-        let mut script = vec![];
-        clap_complete::generate(arguments.shell, &mut Arguments::command(), "etcd-probe", &mut script);
-        // In bash's script the hyphen of the program's name has two spellings, so that no command below would be found.
-        let script = String::from_utf8_lossy(&script).replace("etcd__subcmd__probe", "etcd__probe");
-        self.printer.answer(script)?;
+        self.printer.answer(completions::script(arguments.shell))?;
         Ok(ExitStatus::Holds)
     }
 }
