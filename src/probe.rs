@@ -8,6 +8,7 @@ pub mod bench;
 pub mod call;
 pub mod capabilities;
 pub mod commands;
+pub mod completions;
 pub mod decode;
 pub mod descriptors;
 pub mod diff;

@@ -64,7 +64,45 @@ fn types_are_guessed_and_how_sure_it_is_said() {
     let ran = probe.run_with_input(&["decode", "-o=jsonl"], b"\x0a\x01k");
     let guesses = ran.json()["guesses"].as_array().unwrap().len();
     assert!(guesses > 1, "a single key could be of many types: {ran:?}");
-    assert_eq!(probe.run_with_input(&["decode"], &[0xff; 40]).code, 0);
+}
+
+#[test]
+fn what_travels_most_is_guessed_and_secrets_are_hidden_only_where_they_are_some() {
+    let decode = |words: &[&str]| nobody().ok(&[&["decode", "--bytes"], words].concat()).out;
+    let put = decode(&["0a0161120131"]);
+    assert!(put.contains("etcdserverpb.PutRequest (guessed: 9"), "{put}");
+    assert!(put.contains("value = \"1\" (1 byte)") && !put.contains("hidden"), "{put}");
+    assert!(decode(&["0a0161"]).contains("etcdserverpb.RangeRequest (guessed: "));
+    let login = decode(&["0a0161120131", "--type=AuthenticateRequest"]);
+    assert!(login.contains("password = (hidden, 1 byte)"), "{login}");
+    // A watch that was created, in a frame.
+    let created = decode(&["000000001c0a1808f1e2d3c4b5a697880110818283848586878810180720021801"]);
+    assert!(created.contains("etcdserverpb.WatchResponse (guessed: "), "{created}");
+}
+
+#[test]
+fn what_makes_no_sense_is_no_success() {
+    let folder = temporary_folder();
+    let file = folder.path().join("noise");
+    let noise: Vec<u8> =
+        (0..200_u32).map(|place| place.wrapping_mul(2_654_435_769).to_be_bytes()[0]).collect();
+    fs::write(&file, [&b"\xff\xfe"[..], &noise].concat()).unwrap();
+    let probe = nobody();
+    for words in [
+        &["--bytes", "0a0561"][..],
+        &["--bytes", "0a0561", "-o=json"],
+        &["--bytes", "0a0561", "--type=PutRequest"],
+        &["--bytes", "00000000030a0561"],
+        &["--bytes", "zzz%", "--from=raw"],
+        &[file.to_str().unwrap()],
+    ] {
+        let ran = probe.run(&[&["decode"], words].concat());
+        ran.fails(1, &["makes no sense as a message", "--from"]);
+        assert!(!ran.out.contains(" % sure"), "{ran:?}");
+    }
+    probe.run(&["decode", "--bytes", "zzz%"]).fails(2, &["neither hex nor base64", "--from raw"]);
+    assert!(probe.ok(&["decode", "--from=raw", "--bytes", "\n\x01a"]).out.contains("key = \"a\""));
+    probe.run(&["range", r"\x00", "--hex"]).fails(2, &[r#""\x00" is not hex"#]);
 }
 
 /// Both directions of the first connection to a member, copied as they pass.
@@ -135,16 +173,6 @@ fn a_captured_connection_is_read() {
         let late = path("late", &out[start..]);
         let ran = probe.run(&["decode", &late, "--as=requests", "--from=raw"]);
         assert_eq!(ran.code, 0, "{ran:?}");
-    }
-}
-
-#[test]
-fn completions_are_scripts_of_each_shell() {
-    for (shell, words) in
-        [("bash", "complete -F"), ("zsh", "#compdef etcd-probe"), ("fish", "complete -c etcd-probe")]
-    {
-        let script = nobody().ok(&["completions", shell]).out;
-        assert!(script.contains(words) && script.contains("move-leader"), "{shell}: {script}");
     }
 }
 

@@ -14,7 +14,7 @@ pub mod watch;
 
 use std::env;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use self::{
     bench::BenchArguments,
@@ -81,13 +81,13 @@ pub struct Connection {
     #[arg(long, global = true, value_name = "URLS")]
     endpoints: Option<String>,
     /// The authority that signs the members' certificates, PEM [env: ETCDCTL_CACERT]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     cacert: Option<String>,
     /// The client's certificate, PEM [env: ETCDCTL_CERT]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     cert: Option<String>,
     /// The client's key, PEM [env: ETCDCTL_KEY]
-    #[arg(long = "key", global = true, value_name = "FILE")]
+    #[arg(long = "key", global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     key_file: Option<String>,
     /// USER:PASSWORD, or USER with the password elsewhere; better from the environment, since others can see
     /// command lines [env: ETCDCTL_USER]

@@ -6,13 +6,18 @@ pub mod form;
 pub mod guess;
 pub mod hpack;
 pub mod http2;
+pub mod prior;
 pub mod show;
 
 use bytes::Bytes;
 use prost_reflect::MessageDescriptor;
 
 use self::guess::Guess;
-use super::{encoding::Encoding, wire::Frames};
+use super::{
+    encoding::Encoding,
+    walk::{Walk, walk, walk_openly},
+    wire::Frames,
+};
 
 /// Flag and length.
 const FRAME_HEAD_BYTES: usize = 5;
@@ -30,6 +35,27 @@ pub struct Found {
     pub kind: Kind,
 }
 
+impl Found {
+    /// Its fields. Secrets are hidden where it is sure that they are some; else nobody could read what only looks so.
+    pub fn fields(&self) -> Walk {
+        let walk = if self.kind.is_sure() { walk } else { walk_openly };
+        walk(&self.bytes, self.kind.message())
+    }
+
+    /// The offset from which on it is no message; none if it is one, or is compressed.
+    pub fn nonsense(&self) -> Option<usize> {
+        match self.flag {
+            Some(1) => None,
+            Some(2..) => Some(self.offset),
+            None | Some(0) => {
+                let start = self.offset + self.flag.map_or(0, |_| FRAME_HEAD_BYTES);
+                let stop = self.fields().first_stop().map(|stop| start + stop.offset);
+                stop.or_else(|| self.kind.message().is_none().then_some(start))
+            }
+        }
+    }
+}
+
 /// The type of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -45,6 +71,16 @@ impl Kind {
         match self {
             Self::Known(message) => Some(message),
             Self::Guessed(guesses) => guesses.first().map(|guess| &guess.message),
+        }
+    }
+
+    /// Whether the type was said, or is as good as that.
+    pub fn is_sure(&self) -> bool {
+        match self {
+            Self::Known(_) => true,
+            Self::Guessed(guesses) => {
+                guesses.first().is_some_and(|guess| guess.share >= guess::SURE_AT_LEAST)
+            }
         }
     }
 }
@@ -142,6 +178,32 @@ mod tests {
         assert_eq!(places, [(0, Some(0), 6), (11, Some(0), 0), (16, Some(1), 2)]);
         assert_eq!(&stream.rest[..], [0, 0]);
         assert_eq!(messages(&Bytes::new(), Framing::Bare, None).messages.len(), 1);
+    }
+
+    #[test]
+    fn secrets_are_hidden_where_the_guess_is_sure() {
+        let message = descriptors::message("etcdserverpb.AuthenticateRequest").unwrap();
+        for (share, is_hidden) in [(guess::SURE_AT_LEAST, true), (0.5, false)] {
+            let kind = Kind::Guessed(vec![Guess { message: message.clone(), share }]);
+            let bytes = Bytes::from_static(b"\x0a\x01a\x12\x04hush");
+            let found = Found { offset: 0, flag: None, bytes, kind };
+            let stream = Stream { messages: vec![found], ..Stream::default() };
+            assert_eq!(!show::stream(&stream).contains("hush"), is_hidden, "{share}");
+        }
+    }
+
+    #[test]
+    fn it_is_told_from_where_on_a_message_makes_no_sense() {
+        let nonsense = |bytes: &'static [u8], framing| {
+            let stream = messages(&Bytes::from_static(bytes), framing, None);
+            stream.messages.iter().find_map(Found::nonsense)
+        };
+        assert_eq!(nonsense(b"\x0a\x01a", Framing::Bare), None);
+        assert_eq!(nonsense(b"\x0a\x05a", Framing::Bare), Some(0));
+        assert_eq!(nonsense(b"\x0a\x01a\x12\x05", Framing::Bare), Some(3));
+        assert_eq!(nonsense(b"\0\0\0\0\x03\x0a\x05a", Framing::Framed), Some(5));
+        assert_eq!(nonsense(b"\0\0\0\0\0\x01\0\0\0\x01\xff", Framing::Framed), None);
+        assert_eq!(nonsense(b"\0\0\0\0\0\x07\0\0\0\x01\xff", Framing::Framed), Some(5));
     }
 
     proptest! {

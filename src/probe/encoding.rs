@@ -21,7 +21,7 @@ pub enum Encoding {
 
 /// What was typed is not in the encoding that was asked for.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{text:?} is not {encoding}: {why}")]
+#[error("{text} is not {encoding}: {why}")]
 pub struct EncodingError {
     text: String,
     encoding: &'static str,
@@ -31,7 +31,7 @@ pub struct EncodingError {
 impl Encoding {
     /// The bytes that were meant.
     pub fn decode(self, typed: &[u8]) -> Result<Bytes, EncodingError> {
-        let wrong = |encoding, why: String| EncodingError { text: escaped(typed), encoding, why };
+        let wrong = |encoding, why: String| EncodingError { text: quoted(typed), encoding, why };
         match self {
             Self::Text => Ok(Bytes::copy_from_slice(typed)),
             Self::Hex => from_hex(typed).map(Bytes::from).map_err(|why| wrong("hex", why.to_owned())),
@@ -68,6 +68,11 @@ pub fn escaped(bytes: &[u8]) -> String {
         chunk.invalid().iter().for_each(|byte| push_byte(&mut text, *byte));
     }
     text
+}
+
+/// What was typed, in quotes: with the backslashes that were typed, and nothing that can steer a terminal.
+pub fn quoted(typed: impl AsRef<[u8]>) -> String {
+    format!("\"{}\"", escaped(typed.as_ref()).replace(r"\\", r"\"))
 }
 
 fn push_escaped(text: &mut String, character: char) {
@@ -125,6 +130,8 @@ mod tests {
             (Encoding::Hex, "abc", "odd"),
             (Encoding::Hex, "zz", "digits 0-9"),
             (Encoding::Base64, "a", "\"a\" is not base64"),
+            (Encoding::Hex, r"\x00", r#""\x00" is not hex"#),
+            (Encoding::Hex, "\\\x1b", r#""\\x1b" is not hex"#),
         ] {
             let error = encoding.decode(typed.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use super::{
-    encoding::{EncodingError, escaped},
+    encoding::{EncodingError, escaped, quoted},
     text::Place,
     transaction::TransactionError,
 };
@@ -35,7 +35,7 @@ pub enum ProbeError {
     #[error(transparent)]
     Transaction(#[from] TransactionError),
     /// No endpoint has the name.
-    #[error("{name:?} is none of the members; choose one of these, or its place from 0: {known}")]
+    #[error("{} is none of the members; choose one of these, or its place from 0: {known}", quoted(name))]
     NoSuchMember {
         /// As it was typed.
         name: String,
@@ -49,7 +49,7 @@ pub enum ProbeError {
     #[error("this can be asked of one member only; name it with --member")]
     OneMember,
     /// The member that is needed did not answer.
-    #[error("{name:?} did not answer, so its ID is not known; give the ID")]
+    #[error("{} did not answer, so its ID is not known; give the ID", quoted(name))]
     NoAnswer {
         /// As it was typed.
         name: String,
@@ -62,7 +62,8 @@ pub enum ProbeError {
     },
     /// The protocol has no message of this name.
     #[error(
-        "there is no type {name:?}; types are such as PutRequest, KV/Range (its request) or etcdserverpb.RangeResponse"
+        "there is no type {}; types are such as PutRequest, KV/Range (its request) or etcdserverpb.RangeResponse",
+        quoted(name)
     )]
     NoSuchType {
         /// As it was typed.

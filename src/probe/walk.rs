@@ -8,7 +8,7 @@ use super::encoding::{escaped, to_hex};
 
 /// Messages that nest deeper are not followed; protobuf's own implementations draw the line at 100.
 const DEPTH_AT_MOST: usize = 100;
-/// Fields whose value is never shown.
+/// Fields whose value is not shown where the type is known.
 pub const SECRETS: [&str; 3] = ["password", "hashedPassword", "token"];
 
 /// The fields of a message, and why the walk ended early, if it did.
@@ -18,6 +18,17 @@ pub struct Walk {
     pub fields: Vec<Field>,
     /// Where the bytes stop making sense.
     pub stopped: Option<Stop>,
+}
+
+impl Walk {
+    /// The first place where the bytes stop making sense, also within nested messages.
+    pub fn first_stop(&self) -> Option<&Stop> {
+        let nested = self.fields.iter().find_map(|field| match &field.content {
+            Content::Nested(_, _, nested) => nested.first_stop(),
+            _ => None,
+        });
+        nested.or(self.stopped.as_ref())
+    }
 }
 
 /// Where and why bytes stop making sense.
@@ -81,13 +92,21 @@ pub enum Content {
 
 /// Walks over `bytes` as a message of this type, or as one of which nothing is known.
 pub fn walk(bytes: &[u8], message: Option<&MessageDescriptor>) -> Walk {
-    let mut reader = Reader { bytes, at: 0 };
+    let mut reader = Reader { bytes, at: 0, openly: false };
+    fields(&mut reader, bytes.len(), message, None, 0)
+}
+
+/// The same with secrets: for a type that is only tried, where a field of that name says nothing.
+pub fn walk_openly(bytes: &[u8], message: Option<&MessageDescriptor>) -> Walk {
+    let mut reader = Reader { bytes, at: 0, openly: true };
     fields(&mut reader, bytes.len(), message, None, 0)
 }
 
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Whether secrets are read as any other field is.
+    openly: bool,
 }
 
 type Read<T> = Result<T, &'static str>;
@@ -201,7 +220,7 @@ fn length_delimited(
 ) -> Read<Content> {
     let start = reader.at;
     let bytes = reader.take(length, end)?;
-    if known.is_some_and(|field| SECRETS.contains(&field.name())) {
+    if !reader.openly && known.is_some_and(|field| SECRETS.contains(&field.name())) {
         return Ok(Content::Secret(length));
     }
     let kind = known.map(FieldDescriptor::kind);
@@ -230,7 +249,7 @@ fn quoted(bytes: &[u8]) -> String {
 
 /// Numbers of a repeated field in one piece.
 fn packed(bytes: &[u8], known: Option<&FieldDescriptor>) -> String {
-    let mut reader = Reader { bytes, at: 0 };
+    let mut reader = Reader { bytes, at: 0, openly: false };
     let end = bytes.len();
     let mut values = vec![];
     while reader.at < end {

@@ -11,7 +11,7 @@ use tonic::codegen::http::HeaderMap;
 use super::{
     descriptors,
     encoding::{escaped, to_hex},
-    walk::{Content, Field, count_bytes, walk},
+    walk::{Content, Field, Walk, count_bytes, walk},
 };
 use crate::client::{
     channel::DialTimes,
@@ -288,13 +288,17 @@ impl Frames {
 
 /// A message's bytes, a line for each field: offset, number, wire type, name and value; nested ones indented.
 pub fn annotate(bytes: &[u8], message: Option<&MessageDescriptor>) -> Vec<String> {
-    let walked = walk(bytes, message);
+    annotate_walk(&walk(bytes, message))
+}
+
+/// The same of a message that was walked over.
+pub fn annotate_walk(walked: &Walk) -> Vec<String> {
     let mut lines = vec![];
-    annotate_fields(&walked, 0, &mut lines);
+    annotate_fields(walked, 0, &mut lines);
     lines
 }
 
-fn annotate_fields(walked: &super::walk::Walk, depth: usize, lines: &mut Vec<String>) {
+fn annotate_fields(walked: &Walk, depth: usize, lines: &mut Vec<String>) {
     let indent = "  ".repeat(depth);
     for field in &walked.fields {
         lines.push(annotate_field(field, &indent));

@@ -1,10 +1,9 @@
 //! The commands that ask nobody: decoding, encoding, and completions for shells.
 
-use std::path::Path;
+use std::{os::unix::ffi::OsStrExt as _, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
-use clap::CommandFactory as _;
 use prost::Message as _;
 use prost_reflect::MessageDescriptor;
 use serde_json::{Deserializer, Value};
@@ -18,10 +17,15 @@ use crate::{
     exit::ExitStatus,
     probe::{
         arguments::{
-            Arguments, Output,
+            Output,
             tools::{CompletionsArguments, DecodeArguments, EncodeArguments, EncodedForm, Meaning},
         },
-        decode::{self, Framing, capture, form, http2, show},
+        completions,
+        decode::{
+            self, Framing, capture,
+            form::{self, Form},
+            http2, show,
+        },
         descriptors,
         encoding::to_hex,
         error::ProbeError,
@@ -40,20 +44,20 @@ impl Probe<'_> {
     pub(super) fn decode(&mut self, arguments: &DecodeArguments) -> Result<ExitStatus, ProbeError> {
         let kind = arguments.kind.as_deref().map(type_of).transpose()?;
         let text = self.output == Output::Text;
-        match input(arguments)? {
+        let (input, form) = input(arguments)?;
+        match input {
             Input::Messages(bytes, _) if bytes.is_empty() && kind.is_none() => Err(ProbeError::Nothing(
                 "there are no bytes to decode; an empty message needs --type, since every message can be empty",
             )),
             Input::Messages(bytes, framing) => {
                 let stream = decode::messages(&bytes, framing, kind.as_ref());
-                if matches!(self.output, Output::Proto | Output::Hex) {
-                    return self.bytes_of(&stream);
-                }
                 let lines =
                     || stream.messages.iter().map(|found| line(&show::found_json(found, self.encoding)));
-                self.printer.answer(if text { show::stream(&stream) } else { lines().collect() })?;
-                let whole = stream.rest.is_empty();
-                Ok(if whole { ExitStatus::Holds } else { ExitStatus::Broken })
+                match self.output {
+                    Output::Proto | Output::Hex => self.bytes_of(&stream)?,
+                    _ => self.printer.answer(if text { show::stream(&stream) } else { lines().collect() })?,
+                }
+                Ok(self.judge(&stream, form))
             }
             Input::Capture(to_member, from_member) => {
                 let passages = capture::read(to_member.as_ref(), from_member.as_ref());
@@ -68,15 +72,27 @@ impl Probe<'_> {
         }
     }
 
+    /// Whether all is whole and makes sense; the first that does not is told.
+    fn judge(&mut self, stream: &decode::Stream, form: Form) -> ExitStatus {
+        if let Some(offset) = stream.messages.iter().find_map(decode::Found::nonsense) {
+            self.printer.aside(&format!(
+                "error: from offset {offset} on, this makes no sense as a message; see that the bytes are whole, and \
+                 say with --from if they are not {form}, with --as what they are\n"
+            ));
+            return ExitStatus::Broken;
+        }
+        if stream.rest.is_empty() { ExitStatus::Holds } else { ExitStatus::Broken }
+    }
+
     /// The messages without their frames, as another tool may want them.
-    fn bytes_of(&mut self, stream: &decode::Stream) -> Result<ExitStatus, ProbeError> {
+    fn bytes_of(&mut self, stream: &decode::Stream) -> Result<(), ProbeError> {
         for found in &stream.messages {
             match self.output {
                 Output::Hex => self.printer.answer(to_hex(&found.bytes) + "\n")?,
                 _ => self.printer.answer(&found.bytes)?,
             }
         }
-        Ok(ExitStatus::Holds)
+        Ok(())
     }
 
     pub(super) fn encode(&mut self, arguments: &EncodeArguments) -> Result<ExitStatus, ProbeError> {
@@ -109,11 +125,7 @@ impl Probe<'_> {
     }
 
     pub(super) fn completions(&mut self, arguments: &CompletionsArguments) -> Result<ExitStatus, ProbeError> {
-        let mut script = vec![];
-        clap_complete::generate(arguments.shell, &mut Arguments::command(), "etcd-probe", &mut script);
-        // In bash's script the hyphen of the program's name has two spellings, so that no command below would be found.
-        let script = String::from_utf8_lossy(&script).replace("etcd__subcmd__probe", "etcd__probe");
-        self.printer.answer(script)?;
+        self.printer.answer(completions::script(arguments.shell))?;
         Ok(ExitStatus::Holds)
     }
 }
@@ -132,18 +144,31 @@ fn type_of(name: &str) -> Result<MessageDescriptor, ProbeError> {
     descriptors::message_meant(name).ok_or_else(|| ProbeError::NoSuchType { name: name.to_owned() })
 }
 
-fn input(arguments: &DecodeArguments) -> Result<Input, ProbeError> {
-    let read = |bytes: &[u8]| {
-        let read = form::read(bytes, arguments.from);
-        read.map(|(bytes, _)| bytes).map_err(|why| ProbeError::Form { why })
-    };
-    let bytes = match (&arguments.bytes, &arguments.file) {
-        (Some(bytes), _) => read(std::os::unix::ffi::OsStrExt::as_bytes(bytes.as_os_str()))?,
+/// What there is to decode, and the form that it was in.
+fn input(arguments: &DecodeArguments) -> Result<(Input, Form), ProbeError> {
+    let read = |bytes: &[u8]| form::read(bytes, arguments.from).map_err(|why| ProbeError::Form { why });
+    let (bytes, form) = match (&arguments.bytes, &arguments.file) {
+        (Some(bytes), _) => typed(read(bytes.as_bytes())?, arguments.from)?,
         (None, file) => read(&requests::read(file.as_deref().unwrap_or(Path::new(STDIN)))?)?,
     };
     let answers = arguments.answers.as_ref().map(|file| read(&requests::read(file)?)).transpose()?;
+    let answers = answers.map(|(bytes, _)| bytes);
+    Ok((input_of(arguments.meaning, bytes, answers), form))
+}
+
+/// Bytes that are typed are raw only if that is said.
+fn typed((bytes, form): (Bytes, Form), said: Form) -> Result<(Bytes, Form), ProbeError> {
+    if (said, form) == (Form::Auto, Form::Raw) {
+        let why =
+            "--bytes has neither hex nor base64; add --from raw if the bytes are meant as they are typed";
+        return Err(ProbeError::Form { why: why.to_owned() });
+    }
+    Ok((bytes, form))
+}
+
+fn input_of(meaning: Meaning, bytes: Bytes, answers: Option<Bytes>) -> Input {
     let is_client = http2::is_side(&bytes) && http2::cut(&bytes).preface;
-    Ok(match (arguments.meaning, answers) {
+    match (meaning, answers) {
         (_, Some(answers)) => Input::Capture(Some(bytes), Some(answers)),
         (Meaning::Requests, None) => Input::Capture(Some(bytes), None),
         (Meaning::Answers, None) => Input::Capture(None, Some(bytes)),
@@ -155,5 +180,5 @@ fn input(arguments: &DecodeArguments) -> Result<Input, ProbeError> {
             let framing = Framing::of(&bytes);
             Input::Messages(bytes, framing)
         }
-    })
+    }
 }

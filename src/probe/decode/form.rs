@@ -1,6 +1,8 @@
 //! The form in which bytes are typed or kept in a file. In goes what was read, out come the bytes that were meant;
 //! where nothing is said, the form is found out.
 
+use std::fmt;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use clap::ValueEnum;
@@ -19,6 +21,17 @@ pub enum Form {
     Base64,
     /// As they are
     Raw,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Hex => "hex",
+            Self::Base64 => "base64",
+            Self::Raw => "raw",
+        })
+    }
 }
 
 /// The bytes that were meant, and the form that they were in.

@@ -15,7 +15,7 @@ use crate::{
         encoding::{Encoding, escaped, to_hex},
         message,
         walk::count_bytes,
-        wire::{SECRET_HEADERS, annotate},
+        wire::{SECRET_HEADERS, annotate_walk},
     },
 };
 
@@ -48,7 +48,7 @@ fn found(found: &Found) -> String {
     if found.flag.is_some_and(|flag| flag != 0) {
         lines.push(format!("   {}\n", to_hex(&found.bytes)));
     } else {
-        let fields = annotate(&found.bytes, found.kind.message());
+        let fields = annotate_walk(&found.fields());
         lines.extend(fields.into_iter().map(|line| format!("{line}\n")));
     }
     lines.concat()
@@ -84,7 +84,9 @@ pub fn found_json(found: &Found, encoding: Encoding) -> Value {
     let (decoded, error) = match decoded {
         Some(Ok(decoded)) => (message::json(&decoded, encoding), None),
         Some(Err(error)) => (Value::Null, Some(error.to_string())),
-        None => (Value::Null, None),
+        None => {
+            (Value::Null, found.nonsense().map(|_| "these bytes make no sense as any message".to_owned()))
+        }
     };
     json!({
         "offset": found.offset,
