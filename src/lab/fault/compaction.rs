@@ -19,9 +19,11 @@ use crate::{
 const KEY: &str = "lab/deleted";
 /// The start of the keys that fill a batch.
 const FILLERS: &str = "lab/filler/";
-/// etcd drops what is compacted in batches (`compaction-batch-limit` is 10 or 100 where it isn't the usual 1,000), one
-/// transaction each, with a pause between them. It has finished when a batch isn't full. A request takes 128 writes.
-const BATCH: u64 = 100;
+/// etcd drops what is compacted in batches (`compaction-batch-limit`, a part of the usual 1,000 where it is set), one
+/// transaction each, with a pause between them. It has finished when a batch isn't full.
+const BATCH: u64 = 1_000;
+/// A request takes 128 writes.
+const WRITES_AT_MOST: u64 = 100;
 /// How long the answer to a physical compaction is waited for.
 const PHYSICAL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -100,9 +102,11 @@ async fn delete(
     let key = Blob::from(KEY);
     let written = asker.put(client, key.clone()).await?;
     let since = u64::try_from(written.0 - newest.0).unwrap_or_default();
-    let missing = (entries + since + 1).next_multiple_of(BATCH) - (entries + since + 1);
-    if missing > 0 {
-        asker.put_all(client, FILLERS, missing).await?;
+    let mut missing = (entries + since + 1).next_multiple_of(BATCH) - (entries + since + 1);
+    while missing > 0 {
+        let some = missing.min(WRITES_AT_MOST);
+        asker.put_all(client, FILLERS, some).await?;
+        missing -= some;
     }
     let delete = DeleteRange { keys: KeyRange::single(key), prev_kv: false };
     Ok(asker.ask(client, |_| Request::DeleteRange(delete)).await?.header.revision)
