@@ -9,6 +9,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     process::{Command, Output},
+    time::Duration,
 };
 
 use common::{healthy_cluster, probe::Probe};
@@ -196,6 +197,8 @@ fn an_incomplete_server_gets_a_report_without_noise() {
     let options = ClusterOptions::new(1, place.0.path().join("members"));
     let cluster = Cluster::start_of(&Program::Other(start.command), &options).unwrap();
     let probe = Probe::of(&cluster);
+    // Its port is there before the etcd behind it.
+    cluster.wait_until_healthy(Duration::from_secs(60)).unwrap();
     assert_eq!(lacking(&cluster.endpoints()), LACKS);
     let file = probe.ok(&["capabilities"]).out;
     drop(cluster);
