@@ -198,7 +198,7 @@ fn an_incomplete_server_gets_a_report_without_noise() {
     let cluster = Cluster::start_of(&Program::Other(start.command), &options).unwrap();
     let probe = Probe::of(&cluster);
     // Its port is there before the etcd behind it.
-    cluster.wait_until_healthy(Duration::from_secs(60)).unwrap();
+    cluster.wait_until_healthy(Duration::from_mins(1)).unwrap();
     assert_eq!(lacking(&cluster.endpoints()), LACKS);
     let file = probe.ok(&["capabilities"]).out;
     drop(cluster);
