@@ -262,8 +262,8 @@ impl Check<'_, '_> {
         let found = search.run();
         (self.figures.steps, self.figures.backjumps) = (search.effort.steps, search.effort.backjumps);
         match found {
-            Found::Explained(fillers) => {
-                ends.extend(fillers.iter().filter_map(|filler| search.end_of_lease(*filler)));
+            Found::Explained(found) => {
+                ends.extend(found);
                 Ok(())
             }
             Found::Bound(revision) => Err(Box::new((

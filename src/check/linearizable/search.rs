@@ -31,29 +31,18 @@ use crate::{
     history::reader::Operation,
     model::store::{KeyId, Pair, Store},
     operation::{Answer, KeyRange, Request, Txn},
-    types::{Blob, LeaseId, Revision},
+    types::{Blob, Revision},
 };
 
 /// What the search came to.
 #[derive(Debug)]
 pub(super) enum Found<'h> {
-    /// Each answer is explained. For each gap, what filled it.
-    Explained(Vec<(Revision, Filler)>),
+    /// Each answer is explained. The ends of leases that this takes for granted though they break a term.
+    Explained(Vec<LeaseEnd>),
     /// No explanation gets past this.
     Unexplained(Box<Mismatch<'h>>),
     /// The bound was reached; how far an explanation got.
     Bound(Revision),
-}
-
-/// What a gap is filled with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Filler {
-    /// This operation.
-    Operation(u32),
-    /// This lease's end.
-    LeaseEnd(LeaseId),
-    /// The loss of a key that was attached to a lease.
-    Loss(KeyId),
 }
 
 /// The first revision that no explanation gets past, and why.
@@ -181,28 +170,19 @@ impl<'h, 't> Search<'h, 't> {
                 return self.unexplained();
             }
         }
-        let chosen = self.gaps.iter().zip(&self.frames).filter_map(|(gap, frame)| {
-            let candidate = self.candidates.all[frame.chosen? as usize];
-            let filler = match (candidate.kind, candidate.operation) {
-                (Kind::LeaseEnd(lease), _) => Filler::LeaseEnd(lease),
-                (Kind::Loss, _) => Filler::Loss(candidate.key?),
-                (_, operation) => Filler::Operation(operation?.0),
-            };
-            Some((*gap, filler))
-        });
-        Found::Explained(chosen.collect())
+        let ends = self.gaps.iter().zip(&self.frames);
+        Found::Explained(ends.filter_map(|(gap, frame)| self.end_of_lease(*gap, frame.chosen?)).collect())
     }
 
-    /// What an explanation says of a lease's end that breaks a term; none for what fills a gap otherwise.
-    pub fn end_of_lease(&self, (revision, filler): (Revision, Filler)) -> Option<LeaseEnd> {
+    /// What a candidate that fills a gap says of a lease's end that breaks a term; none if it is anything else.
+    fn end_of_lease(&self, revision: Revision, chosen: u32) -> Option<LeaseEnd> {
         let before = Revision(revision.0 - 1);
         let by = self.timeline.deadline(revision);
-        let lease = match filler {
-            Filler::LeaseEnd(lease) if self.terms.earliest.get(&lease).is_some_and(|time| *time > by) => {
-                lease
-            }
-            Filler::Loss(key) => self.store.pair_at(key, before)?.lease,
-            Filler::LeaseEnd(_) | Filler::Operation(_) => return None,
+        let candidate = self.candidates.all[chosen as usize];
+        let lease = match candidate.kind {
+            Kind::LeaseEnd(lease) if self.terms.earliest.get(&lease).is_some_and(|time| *time > by) => lease,
+            Kind::Loss => self.store.pair_at(candidate.key?, before)?.lease,
+            _ => return None,
         };
         let everything = KeyRange::everything();
         let of_lease = self.store.pairs_at(&everything, before).filter(|pair| pair.lease == lease);
