@@ -46,7 +46,7 @@ struct System {
 
 impl System {
     async fn new() -> Self {
-        let (local, folder, place) = local::cluster_in(common::temporary_folder());
+        let (local, folder, place) = local::cluster_in(common::temporary_folder()).await;
         let system = Self { cluster: Cluster::Processes(local), folder, _place: place };
         system.agrees().await;
         system

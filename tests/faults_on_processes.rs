@@ -50,7 +50,7 @@ struct System {
 
 impl System {
     async fn new() -> Self {
-        let (cluster, folder, place) = local::cluster_in(common::temporary_folder());
+        let (cluster, folder, place) = local::cluster_in(common::temporary_folder()).await;
         let system = Self { cluster, folder, place };
         system.agrees().await;
         system

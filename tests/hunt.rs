@@ -5,9 +5,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -41,9 +44,14 @@ impl Place {
     }
 
     fn hunt(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-lab"));
         command.current_dir(self.0.path()).env("NO_COLOR", "1").env_remove("ETCD");
-        command.args(["hunt", "--cluster", "processes", "--seed", "1"]).args(arguments).output().unwrap()
+        command.args(["hunt", "--cluster", "processes", "--seed", "1"]).args(arguments);
+        command
     }
 
     fn latest(&self, file: &str) -> PathBuf {
@@ -109,13 +117,93 @@ fn known_bugs_are_set_aside_and_what_was_never_reached_is_told() {
     assert!(timelines >= 1 && Path::new(&place.latest("timeline-1/profile.toml")).exists());
 }
 
+/// From and to when timelines ran, in seconds since the hunt began.
+fn times(record: &Value) -> Vec<(f64, f64)> {
+    let seconds =
+        |time: &Value| time["secs"].as_f64().unwrap() + time["nanos"].as_f64().unwrap() / 1_000_000_000.0;
+    let of = |timeline: &Value| {
+        let ended = seconds(&timeline["ended"]);
+        (ended - seconds(&timeline["took"]), ended)
+    };
+    record["timelines"].as_array().unwrap().iter().map(of).collect()
+}
+
+/// Each has a cluster of its own, and its own verdicts.
+#[test]
+fn timelines_go_on_beside_each_other() {
+    let place = Place::new();
+    let output = place.hunt(&["--profile", "watches.toml", "--for", "2s", "--at-once", "3"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let record = place.record();
+    let times = times(&record);
+    assert_eq!(times.len(), 3, "{}", text(&output));
+    let (last_start, first_end) =
+        times.iter().fold((0.0_f64, f64::MAX), |(start, end), (from, to)| (start.max(*from), end.min(*to)));
+    assert!(last_start < first_end, "{times:?}");
+    for timeline in record["timelines"].as_array().unwrap() {
+        assert!(timeline["counts"]["operations"].as_u64().unwrap() > 0, "{timeline}");
+        let log = place.latest(&format!("timeline-{}/logs/etcd0.log", timeline["number"]));
+        assert!(fs::metadata(log).unwrap().len() > 0);
+    }
+}
+
+/// What one of them finds ends the others too, which are judged all the same.
+#[test]
+fn a_finding_ends_all_that_go_on() {
+    let place = Place::new();
+    let long = WATCHES.replace("\"8s\"", "\"2m\"");
+    fs::write(place.0.path().join("long.toml"), long).unwrap();
+    let output = place.hunt(&[
+        "--etcd",
+        "3.4.23",
+        "--profile",
+        "long.toml",
+        "--for",
+        "1m",
+        "--at-once",
+        "2",
+        "--shrink",
+        "0s",
+    ]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let times = times(&place.record());
+    assert_eq!(times.len(), 2, "{}", text(&output));
+    assert!(times.iter().all(|(_, ended)| *ended < 60.0), "{times:?}");
+}
+
+/// No member, and no network of its own, outlives it.
+#[test]
+fn an_interrupt_takes_all_clusters_down() {
+    let place = Place::new();
+    let mut hunt = place.command(&["--profile", "watches.toml", "--at-once", "2"]);
+    let mut hunt = hunt.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let events = || fs::read_to_string(place.latest("events.jsonl")).unwrap_or_default();
+    while events().matches("setup_complete").count() < 2 {
+        assert!(Instant::now() < deadline && hunt.try_wait().unwrap().is_none(), "{}", events());
+        thread::sleep(Duration::from_millis(50));
+    }
+    kill_process(Pid::from_child(&hunt), Signal::INT).unwrap();
+    assert_eq!(hunt.wait().unwrap().code(), Some(130));
+    let ours = format!("etcd-lab-{}-", hunt.id());
+    let names = fs::read_dir("/run/netns").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with(&ours)).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let data = place.0.path().as_os_str().as_encoded_bytes().to_owned();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let words = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    let mut members = words.filter(|words| words.windows(data.len()).any(|part| part == data));
+    assert!(members.next().is_none());
+    assert!(!place.0.path().join(".lab/state.json").exists());
+}
+
 /// They break nothing, but such a profile comes to few states, which a thorough hunt may not leave at that.
 #[test]
 fn five_members_of_a_sound_version_break_nothing_and_leave_states_out() {
     let place = Place::new();
     let five = WATCHES.replace("members = 1", "members = 5");
     fs::write(place.0.path().join("five.toml"), five).unwrap();
-    let output = place.hunt(&["--profile", "five.toml", "--for", "5s", "--thorough"]);
+    let output = place.hunt(&["--profile", "five.toml", "--for", "5s", "--at-once", "1", "--thorough"]);
     assert_eq!(output.status.code(), Some(5), "{}", text(&output));
     let said = text(&output);
     assert!(said.contains("not thorough, never reached: ") && said.contains("Members hear each other late"));
@@ -131,6 +219,7 @@ fn mistakes_are_wrong_usage_and_name_what_there_is() {
         (["--set-aside", "1"], "there is: known, 9921, 13766"),
         (["--profile", "none.toml"], "failed to read the profile none.toml"),
         (["--etcd", "3.4.23,4"], "\"4\" is no version"),
+        (["--at-once", "0"], "number would be zero"),
     ] {
         let output = place.hunt(&arguments);
         assert_eq!(output.status.code(), Some(2), "{}", text(&output));

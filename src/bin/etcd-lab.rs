@@ -1,7 +1,7 @@
 //! Runs the whole system locally: cluster, test commands, verdicts. Arguments in, a table and an exit code
 //! out; what it does lies in the library.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use etcd_antithesis::{
@@ -156,6 +156,9 @@ struct HuntOptions {
     /// Use this profile in all timelines instead of drawing one for each
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
+    /// How many timelines go on beside each other (processes only) [default: as many as there are cores]
+    #[arg(long, value_name = "NUMBER")]
+    at_once: Option<NonZeroUsize>,
     /// Begin no further timeline after this long
     #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     time: Duration,
@@ -250,8 +253,18 @@ fn members(text: &str) -> Result<Members, String> {
 }
 
 fn hunt(common: CommonOptions, wanted: HuntOptions) -> hunt::Options {
-    let HuntOptions { members, capabilities, profile, time, shrink, go_on, thorough, set_aside, look_for } =
-        wanted;
+    let HuntOptions {
+        members,
+        capabilities,
+        profile,
+        at_once,
+        time,
+        shrink,
+        go_on,
+        thorough,
+        set_aside,
+        look_for,
+    } = wanted;
     let common = options(common);
     let etcd = common.cluster.etcd.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
     hunt::Options {
@@ -260,6 +273,7 @@ fn hunt(common: CommonOptions, wanted: HuntOptions) -> hunt::Options {
         members,
         capabilities,
         profile,
+        at_once,
         time,
         shrink,
         go_on,

@@ -201,7 +201,7 @@ type Judged = (Verdict, Option<Evidence>);
 impl Check<'_, '_> {
     fn run(&mut self, steps_at_most: u64, ends: &mut Vec<LeaseEnd>) -> Judged {
         let fillers = self.rows.unknown.len() + self.parts.len();
-        let mut leases = unknown::leases(self.operations, &self.rows, self.parts, &self.baseline.pairs);
+        let mut leases = unknown::leases(&self.rows, self.parts, &self.baseline.pairs);
         self.figures.unknown_writes = fillers;
         // Each end takes a key with it that was attached by a put of its own.
         let of_leases = leases.len();

@@ -118,7 +118,7 @@ impl Cluster {
     async fn up(&mut self, folder: &TimelineFolder) -> Result<(), ClusterError> {
         match self {
             Self::Compose(cluster) => Ok(cluster.up(folder).await?),
-            Self::Processes(cluster) => Ok(cluster.up(folder)?),
+            Self::Processes(cluster) => Ok(cluster.up(folder).await?),
         }
     }
 
@@ -278,6 +278,7 @@ impl<'a> UpCluster<'a> {
         folder: &'a TimelineFolder,
         workspace: &'a Workspace,
     ) -> Result<Self, ClusterError> {
+        workspace.is_up();
         let up = Self { cluster, folder, workspace, is_up: true };
         up.cluster.up(folder).await?;
         Ok(up)
@@ -296,7 +297,7 @@ impl<'a> UpCluster<'a> {
     fn take_down(&mut self) -> Result<(), ClusterError> {
         self.is_up = false;
         self.cluster.down(self.folder)?;
-        Ok(self.workspace.clear_state()?)
+        Ok(self.workspace.is_down()?)
     }
 }
 

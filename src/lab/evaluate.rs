@@ -165,9 +165,15 @@ impl<'a> Evaluation<'a> {
         self.timelines.len()
     }
 
-    /// The timelines in which something was seen that must not be.
-    pub fn failing(&self) -> &BTreeSet<usize> {
-        &self.failing
+    /// Says that something was seen in a timeline that must not be.
+    pub fn fail(&mut self, timeline: usize) {
+        self.failing.insert(timeline);
+    }
+
+    /// The timelines, by number, that were taken in and in which nothing was seen that must not be.
+    pub fn holding(&self) -> BTreeSet<usize> {
+        let all = self.timelines.iter().map(|ran| ran.number);
+        all.filter(|number| !self.failing.contains(number)).collect()
     }
 
     /// The verdicts so far, built-in properties among them.

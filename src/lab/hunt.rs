@@ -9,44 +9,44 @@ pub mod profile;
 pub mod reach;
 mod shrink;
 mod tell;
+mod trial;
 
 use std::{
+    num::NonZeroUsize,
     path::{Path, PathBuf},
+    pin::Pin,
+    rc::Rc,
+    thread,
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use self::{
-    counts::Counts,
     profile::{Members, Profile},
     reach::State,
     shrink::Shrunk,
+    trial::{Ended, Ground, Order, Trial},
 };
 use crate::{
-    capability::{Capability, Lacks},
+    capability::Capability,
     exit::ExitStatus,
-    history::reader,
     lab::{
         cluster::Cluster,
         error::LabError,
         etcd_binary::{EtcdBinary, EtcdVersion},
         evaluate::Evaluation,
         events::{Event, EventLog},
-        finding::{self, Finding},
-        known::{self, Found, SetAside},
+        known::SetAside,
         prepare::{self, ClusterOptions},
-        run::{self, Lab, Shown, Stage},
+        run::{self, Lab, Stage},
         server::{LeftOut, Server, ServerError},
-        timeline::{Guide, Plan, Ran},
         workspace::ClusterKind,
     },
 };
 
-/// The traffic of a hunt.
-const DRIVER: &str = "singleton_driver_mixed_traffic";
 /// The profile of a timeline, in its folder.
 pub const PROFILE_FILE: &str = "profile.toml";
 /// After so many timelines, a hunt that is to be thorough leans those that it draws to states that none came to.
@@ -67,6 +67,8 @@ pub struct Options {
     pub members: Vec<Members>,
     /// The one profile of all timelines; drawn for each if there is none.
     pub profile: Option<PathBuf>,
+    /// How many timelines go on beside each other; as many as there are cores if none is given, one in containers.
+    pub at_once: Option<NonZeroUsize>,
     /// When no further timeline begins.
     pub time: Duration,
     /// How long the search for a smaller profile may take.
@@ -107,25 +109,6 @@ impl Target {
     }
 }
 
-/// A timeline that was run.
-#[derive(Debug, Clone, Serialize)]
-struct Trial {
-    number: usize,
-    etcd: String,
-    profile: Profile,
-    /// From the hunt's start to its end.
-    ended: Duration,
-    /// How long it took, its cluster included.
-    took: Duration,
-    found: Vec<Found>,
-    /// What could not be decided.
-    undecided: Vec<String>,
-    /// The states that it came to.
-    reached: Vec<&'static str>,
-    /// How much was recorded.
-    counts: Counts,
-}
-
 /// Hunts, and tells what was found.
 pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     let seed = run::announced_seed(options.seed);
@@ -141,26 +124,36 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     let run = lab.workspace.new_run()?;
     let log = EventLog::open(&run)?;
     log.write(&Event::run_started(seed))?;
-    let stage = Stage { lab: &lab, run: &run, log: &log };
+    let stage = Stage { lab: &lab, run: &run, log: &log, progress: &lab.progress };
     let is_etcd = server.start.is_none();
     let of_states = State::wanted(is_etcd).map(|state| (state.message(), state.needed()));
     let left_out = server.left_out(options.needs.iter().copied().chain(of_states));
     let mut evaluation = evaluation(options, &left_out);
     evaluation.look_for(State::wanted(is_etcd).map(State::message));
-    let mut hunt = Hunt {
+    let (over, is_over) = watch::channel(false);
+    let lacks = server.lacks();
+    let ground = Ground {
         options,
         stage,
         wanted: ClusterOptions { kind: Some(kind), ..wanted },
-        rng: StdRng::seed_from_u64(seed),
-        members: sizes(options, &server)?,
-        lacks: server.lacks(),
-        is_etcd,
-        evaluation,
-        left_out,
-        cluster: None,
-        trials: vec![],
+        lacks: &lacks,
+        left_out: &left_out,
         started: Instant::now(),
         look_for: None,
+        over: is_over,
+        preparing: Rc::new(Mutex::new(())),
+    };
+    let mut hunt = Hunt {
+        ground,
+        over,
+        at_once: at_once(options, kind)?,
+        rng: StdRng::seed_from_u64(seed),
+        members: sizes(options, &server)?,
+        is_etcd,
+        idle: vec![],
+        evaluation,
+        begun: 0,
+        trials: vec![],
         shrunk: None,
     };
     let hunted = hunt.hunt(&targets, profile.as_ref()).await;
@@ -170,6 +163,21 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     match hunted? {
         ExitStatus::Holds if options.thorough && !has_reached_all => Ok(ExitStatus::Undecided),
         status => Ok(status),
+    }
+}
+
+/// Containers have names and networks that are the project's, so that there is one cluster of them.
+fn at_once(options: &Options, kind: ClusterKind) -> Result<usize, LabError> {
+    let asked = options.at_once.map(NonZeroUsize::get);
+    match kind {
+        ClusterKind::Compose if asked.is_some_and(|asked| asked > 1) => {
+            let reason = "containers of two clusters would have the same names; use --cluster processes";
+            Err(LabError::WrongOption { option: "--at-once", cluster: "compose", reason })
+        }
+        ClusterKind::Compose => Ok(1),
+        ClusterKind::Processes => {
+            Ok(asked.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get)))
+        }
     }
 }
 
@@ -220,46 +228,78 @@ fn evaluation<'a>(options: &Options, left_out: &[LeftOut]) -> Evaluation<'a> {
 
 /// A hunt at work.
 struct Hunt<'a> {
-    options: &'a Options,
-    stage: Stage<'a>,
-    /// What clusters are brought up.
-    wanted: ClusterOptions,
+    ground: Ground<'a>,
+    /// Says to all timelines that it is over.
+    over: watch::Sender<bool>,
+    /// How many timelines go on beside each other.
+    at_once: usize,
     rng: StdRng,
     /// Sizes of clusters to draw from.
     members: Vec<Members>,
-    /// What the server has not.
-    lacks: Lacks,
     /// Whether its members take etcd's flags.
     is_etcd: bool,
-    /// What the hunt goes without therefore.
-    left_out: Vec<LeftOut>,
-    /// The cluster of the last timeline, with the name of its etcd.
-    cluster: Option<(String, Cluster)>,
+    /// The clusters of timelines that have ended, with the names of their etcds.
+    idle: Vec<(String, Cluster)>,
     evaluation: Evaluation<'a>,
+    /// How many timelines were begun.
+    begun: usize,
+    /// Those that have ended.
     trials: Vec<Trial>,
-    started: Instant,
-    /// The one property that ends a timeline, while a profile is made small.
-    look_for: Option<String>,
-    /// What that ended with.
+    /// What the search for a smaller profile ended with.
     shrunk: Option<Shrunk>,
 }
 
-impl Hunt<'_> {
+/// Timelines that go on.
+type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Result<Ended, LabError>> + 'a>>>;
+
+impl<'a> Hunt<'a> {
     async fn hunt(&mut self, targets: &[Target], profile: Option<&Profile>) -> Result<ExitStatus, LabError> {
-        let mut status = ExitStatus::Holds;
-        while self.started.elapsed() < self.options.time {
-            let target = targets.choose(&mut self.rng).expect("there is at least one").clone();
-            let profile = profile.cloned().unwrap_or_else(|| self.draw());
-            let trial = self.trial(&target, &profile).await?;
-            if trial.found.iter().any(|found| !self.options.set_aside.includes(&found.known)) {
+        let options = self.ground.options;
+        let (mut status, mut of_interest) = (ExitStatus::Holds, None);
+        let mut running = Running::new();
+        loop {
+            while of_interest.is_none()
+                && running.len() < self.at_once
+                && self.ground.started.elapsed() < options.time
+            {
+                let target = targets.choose(&mut self.rng).expect("there is at least one").clone();
+                let profile = profile.cloned().unwrap_or_else(|| self.draw());
+                running.push(self.begin(target, profile));
+            }
+            let Some(ended) = running.next().await else { break };
+            let (trial, target) = self.end(ended?)?;
+            if trial.found.iter().any(|found| !options.set_aside.includes(&found.known)) {
                 status = ExitStatus::Broken;
             }
-            if let Some(found) = trial.found.iter().find(|found| is_of_interest(found, self.options)) {
-                self.shrink(&target, profile, &found.finding.property).await?;
-                break;
+            let found = trial.found.iter().find(|found| trial::is_of_interest(found, options));
+            if let (Some(found), None) = (found, &of_interest) {
+                of_interest = Some((target, trial.profile.clone(), found.finding.property.clone()));
+                self.over.send_replace(true);
             }
         }
+        self.over.send_replace(false);
+        if let Some((target, profile, property)) = of_interest {
+            self.shrink(&target, profile, &property).await?;
+        }
         Ok(status)
+    }
+
+    /// Runs timelines of one profile, all at once.
+    async fn together(
+        &mut self,
+        target: &Target,
+        profile: &Profile,
+        timelines: usize,
+    ) -> Result<Vec<Trial>, LabError> {
+        let mut running = Running::new();
+        for _ in 0..timelines {
+            running.push(self.begin(target.clone(), profile.clone()));
+        }
+        let mut trials = vec![];
+        while let Some(ended) = running.next().await {
+            trials.push(self.end(ended?)?.0);
+        }
+        Ok(trials)
     }
 
     fn draw(&mut self) -> Profile {
@@ -268,7 +308,7 @@ impl Hunt<'_> {
         if let Some(state) = self.missing() {
             lean::lean(&mut profile, state, &self.members);
         }
-        profile = profile.within(&self.lacks);
+        profile = profile.within(self.ground.lacks);
         if !self.is_etcd {
             profile.flags.clear();
         }
@@ -277,93 +317,46 @@ impl Hunt<'_> {
 
     /// A state that no timeline came to, one after the other, if the hunt is to come to all and has drawn for a while.
     fn missing(&self) -> Option<State> {
-        let trials = self.trials.len().checked_sub(LEANS_AFTER).filter(|_| self.options.thorough)?;
+        let trials = self.begun.checked_sub(LEANS_AFTER).filter(|_| self.ground.options.thorough)?;
         let is_reached =
             |state: &State| self.trials.iter().any(|trial| trial.reached.contains(&state.message()));
-        let is_possible = |state: &State| self.lacks.first_of(state.needed()).is_none();
+        let is_possible = |state: &State| self.ground.lacks.first_of(state.needed()).is_none();
         let wanted = State::wanted(self.is_etcd).filter(is_possible);
         let missing: Vec<_> = wanted.filter(|state| !is_reached(state)).collect();
         missing.get(trials % missing.len().max(1)).copied()
     }
 
-    /// Runs one timeline, which ends early when something of interest is broken.
-    async fn trial(&mut self, target: &Target, profile: &Profile) -> Result<Trial, LabError> {
-        let (number, begun) = (self.trials.len() + 1, Instant::now());
-        let folder = self.stage.run.timeline(number)?;
-        profile.write(&folder.path().join(PROFILE_FILE), &[target.words()])?;
-        let which = format!("Timeline {number}, {}: {profile}", target.words());
-        let (sender, stop) = watch::channel(false);
-        let findings = live::Findings::default();
-        let judge = {
-            let (version, classes, options) = (target.version, profile.classes.clone(), self.options.clone());
-            let look_for = self.look_for.clone();
-            let ends = move |findings: &[Finding]| {
-                let found = known::explain(findings, version, &classes);
-                let ends_it = |found: &Found| match &look_for {
-                    Some(property) => found.finding.property == *property,
-                    None => is_of_interest(found, &options) || hides_the_rest(found, &options),
-                };
-                found.iter().any(ends_it)
-            };
-            tokio::spawn(live::watch(folder.history(), findings.clone(), ends, sender))
-        };
-        let ran = self.timeline(target, profile, number, Guide { driver: DRIVER, stop }, which).await;
-        judge.abort();
-        let ran = ran?;
-        let mut alone = evaluation(self.options, &self.left_out);
-        alone.add(ran.clone(), &folder)?;
-        let histories = reader::read_folder(&folder.history()).unwrap_or_default();
-        let counts = Counts::of(&histories, ran.faults);
-        let reached = reach::of_timeline(&folder, &histories, &ran.strikes, profile);
-        let reached: Vec<_> = reached.into_iter().map(State::message).collect();
-        self.evaluation.reach(number, reached.iter().copied());
-        self.evaluation.add(ran, &folder)?;
-        let live = live::known(&findings).clone();
-        let live::Judged { broken, undecided } = live::judge(&folder.history(), None);
-        let by_lab = Finding::among(&alone.properties());
-        let findings = finding::each_once(live.into_iter().chain(broken).chain(by_lab));
-        let found = known::explain(&findings, target.version, &profile.classes);
-        let (etcd, ended, took) = (target.name.clone(), self.started.elapsed(), begun.elapsed());
-        let profile = profile.clone();
-        let trial = Trial { number, etcd, profile, ended, took, found, undecided, reached, counts };
-        self.stage.lab.progress.note(&tell::line(&trial, &target.words()));
-        self.trials.push(trial.clone());
-        run::judge(&self.evaluation, self.stage.run)?;
-        self.stage.keep_within(self.options.disk_limit, &self.evaluation)?;
-        Ok(trial)
-    }
-
-    async fn timeline(
+    /// A timeline that begins when it is first waited for.
+    fn begin(
         &mut self,
-        target: &Target,
-        profile: &Profile,
-        number: usize,
-        guide: Guide,
-        which: String,
-    ) -> Result<Ran, LabError> {
-        if self.cluster.as_ref().is_none_or(|(name, _)| *name != target.name) {
-            let etcd = target.version.map(|_| target.name.clone());
-            let wanted = ClusterOptions { etcd, ..self.wanted.clone() };
-            let kind = wanted.kind.expect("it was decided before");
-            self.cluster = Some((target.name.clone(), self.stage.cluster(kind, &wanted).await?));
+        target: Target,
+        profile: Profile,
+    ) -> Pin<Box<dyn Future<Output = Result<Ended, LabError>> + 'a>> {
+        self.begun += 1;
+        if self.ground.wanted.kind == Some(ClusterKind::Compose) {
+            // All containers have the images that were built last.
+            self.idle.retain(|(name, _)| *name == target.name);
         }
-        let (_, cluster) = self.cluster.as_mut().expect("it was made if it was missing");
-        cluster.set_up(profile.setup(&self.lacks));
-        let (seed, folder) = (self.rng.r#gen(), self.stage.run.timeline(number)?);
-        let Profile { duration, ending, faults, .. } = profile;
-        let plan = Plan { number, seed, duration: *duration, ending: *ending, faults, guide: Some(&guide) };
-        self.stage.timeline(cluster, plan, &folder, &Shown { which, keep: false }).await
+        let at = self.idle.iter().position(|(name, _)| *name == target.name);
+        let cluster = at.map(|at| self.idle.swap_remove(at).1);
+        let order = Order { number: self.begun, seed: self.rng.r#gen(), target, profile };
+        Box::pin(self.ground.clone().run(order, cluster))
     }
-}
 
-/// Whether a timeline ends with it, and the hunt.
-fn is_of_interest(found: &Found, options: &Options) -> bool {
-    let wanted = options.look_for.as_ref().is_none_or(|property| *property == found.finding.property);
-    !options.go_on && wanted && !options.set_aside.includes(&found.known)
-}
-
-/// Whether whatever else breaks in its timeline is put down to a bug that is set aside, so that nothing more is to be
-/// learned there.
-fn hides_the_rest(found: &Found, options: &Options) -> bool {
-    options.set_aside.includes(&found.known) && known::diverges(&found.known)
+    /// Takes in a timeline that has ended.
+    fn end(&mut self, ended: Ended) -> Result<(Trial, Target), LabError> {
+        let Ended { trial, target, ran, folder, cluster } = ended;
+        let stage = self.ground.stage;
+        self.idle.push((target.name.clone(), cluster));
+        self.evaluation.reach(trial.number, trial.reached.iter().copied());
+        self.evaluation.add(ran, &folder)?;
+        if !trial.found.is_empty() {
+            self.evaluation.fail(trial.number);
+        }
+        stage.progress.note(&tell::line(&trial, &target.words()));
+        self.trials.push(trial.clone());
+        run::judge(&self.evaluation, stage.run)?;
+        stage.keep_within(self.ground.options.disk_limit, &self.evaluation)?;
+        Ok((trial, target))
+    }
 }

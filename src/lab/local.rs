@@ -15,9 +15,11 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
+    thread::{self, JoinHandle},
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::sync::oneshot;
 
 use crate::lab::{
     cluster::Ended,
@@ -32,7 +34,7 @@ use crate::lab::{
         self, ClusterOptions, Member, ProcessError,
         namespaces::{self, Network, NetworkError, namespace_file},
         program::Program,
-        tied_to_this_program,
+        spawn_tied, tied_to_this_program,
     },
     setup::Setup,
     template::{Entry, TestCommand},
@@ -87,10 +89,18 @@ pub struct Programs {
 
 /// The system's processes, up or not.
 pub struct LocalCluster {
+    recipe: Recipe,
+    /// What brings it up.
+    starting: Option<JoinHandle<Result<Running, LocalError>>>,
+    running: Option<Running>,
+}
+
+/// What it is brought up with.
+#[derive(Clone)]
+struct Recipe {
     program: Program,
     programs: Programs,
     setup: Setup,
-    running: Option<Running>,
 }
 
 struct Running {
@@ -104,22 +114,23 @@ struct Running {
 impl LocalCluster {
     /// A cluster that isn't up yet.
     pub fn new(program: Program, programs: Programs) -> Self {
-        Self { program, programs, setup: Setup::default(), running: None }
+        let recipe = Recipe { program, programs, setup: Setup::default() };
+        Self { recipe, starting: None, running: None }
     }
 
     /// The version of its members, if they are etcds.
     pub fn etcd(&self) -> Option<EtcdVersion> {
-        self.program.etcd()
+        self.recipe.program.etcd()
     }
 
     /// What it is brought up with from now on.
     pub fn set_up(&mut self, setup: Setup) {
-        self.setup = setup;
+        self.recipe.setup = setup;
     }
 
     /// What it is brought up with.
     pub fn setup(&self) -> &Setup {
-        &self.setup
+        &self.recipe.setup
     }
 
     /// Uses members that another lab has brought up, with its network, if it has one.
@@ -148,37 +159,23 @@ impl LocalCluster {
     }
 
     /// Starts members and health-checker, which says by itself when the system is ready.
-    pub fn up(&mut self, folder: &TimelineFolder) -> Result<(), LocalError> {
-        let names = self.setup.member_names();
-        let nodes: Vec<_> = names.iter().map(String::as_str).chain(CLIENTS).collect();
-        let network = Network::create(&nodes);
-        let mut options = ClusterOptions::new(names.len(), folder.path().join(MEMBERS_FOLDER));
-        options.flags.extend(self.setup.flags.clone());
-        if let Ok(network) = &network {
-            options.places = names.iter().filter_map(|member| network.place(member)).collect();
-        }
-        let members = processes::Cluster::start_of(&self.program, &options)?;
-        let endpoints = members.endpoints();
-        let checker = self.start_checker(&endpoints, folder)?;
-        let name = network.as_ref().ok().map(|network| network.name().to_owned());
-        let network = network.map_err(|error| error.to_string());
-        let system = System::new(members, checker, Clients::new(folder), network);
-        self.running = Some(Running { endpoints, network: name, owned: Some(Arc::new(system)) });
+    pub async fn up(&mut self, folder: &TimelineFolder) -> Result<(), LocalError> {
+        let (recipe, folder) = (self.recipe.clone(), folder.clone());
+        let (sender, ended) = oneshot::channel::<()>();
+        self.starting = Some(thread::spawn(move || {
+            let _at_the_end = sender;
+            recipe.start(&folder)
+        }));
+        // Dropped, the sender says that it is over.
+        let _ = ended.await;
+        self.running = self.wait_for_start()?;
         Ok(())
     }
 
-    fn start_checker(&self, endpoints: &str, folder: &TimelineFolder) -> Result<Child, LocalError> {
-        let path = folder.logs().join(format!("{HEALTH_CHECKER}.log"));
-        let failed = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| LocalError::File { action, path, source }
-        };
-        let log = File::create(&path).map_err(failed("make", &path))?;
-        let mut command = tied_to_this_program(&self.programs.health_checker);
-        self.set_environment(&mut command, endpoints, folder, "sdk");
-        command.env("HEALTH_CHECKER_READY_FILE", folder.path().join("cluster-is-healthy"));
-        command.stdin(Stdio::null()).stdout(log.try_clone().map_err(failed("open", &path))?).stderr(log);
-        command.spawn().map_err(failed("start", &self.programs.health_checker))
+    /// What is being started, once it is there.
+    fn wait_for_start(&mut self) -> Result<Option<Running>, LocalError> {
+        let Some(starting) = self.starting.take() else { return Ok(None) };
+        starting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(Some)
     }
 
     /// The error that says why the system isn't ready.
@@ -190,7 +187,7 @@ impl LocalCluster {
 
     /// What lies in the template folders, once per client.
     pub fn entries(&self) -> Result<Vec<Entry>, LocalError> {
-        let found = list(&self.programs.templates)?;
+        let found = list(&self.recipe.programs.templates)?;
         let of_client = |client: &str| {
             let container = client.to_owned();
             found.iter().cloned().map(move |entry| Entry { container: container.clone(), ..entry })
@@ -207,15 +204,15 @@ impl LocalCluster {
     ) -> tokio::process::Command {
         let client = &command.container;
         let namespace = self.network().map(|network| namespace_file(network, client));
-        let program = self.programs.templates.join(command.path());
+        let program = self.recipe.programs.templates.join(command.path());
         let mut call = Clients::new(folder).command(client, namespace.as_deref(), &program);
-        self.set_environment(&mut call, self.endpoints(), folder, name);
+        set_environment(&mut call, &self.recipe.setup, self.endpoints(), folder, name);
         call.into()
     }
 
     /// Who takes part.
     pub fn topology(&self) -> Topology {
-        let members = if self.running.is_some() { self.setup.member_names() } else { vec![] };
+        let members = if self.running.is_some() { self.setup().member_names() } else { vec![] };
         Topology { members, clients: CLIENTS.map(str::to_owned).to_vec() }
     }
 
@@ -242,7 +239,7 @@ impl LocalCluster {
 
     /// Where the lab itself reaches a member.
     pub fn member_url(&self, member: &str) -> Option<String> {
-        let index = self.setup.member_names().iter().position(|known| known == member)?;
+        let index = self.setup().member_names().iter().position(|known| known == member)?;
         self.endpoints().split(',').nth(index).filter(|url| !url.is_empty()).map(str::to_owned)
     }
 
@@ -258,7 +255,10 @@ impl LocalCluster {
 
     /// Ends everything, puts the members' logs to the others and removes the members' data.
     pub fn down(&mut self, folder: &TimelineFolder) -> Result<(), LocalError> {
-        let Some(system) = self.running.take().and_then(|running| running.owned) else { return Ok(()) };
+        // Whoever brought it up may have stopped to wait for it.
+        let starting = self.wait_for_start()?;
+        let running = self.running.take().or(starting);
+        let Some(system) = running.and_then(|running| running.owned) else { return Ok(()) };
         // An action that is under way may hold the system a little longer.
         system.retire();
         for log in system.members().iter().map(Member::log) {
@@ -272,23 +272,64 @@ impl LocalCluster {
         let data = folder.path().join(MEMBERS_FOLDER);
         fs::remove_dir_all(&data).map_err(|source| LocalError::File { action: "remove", path: data, source })
     }
+}
 
-    /// What a container's environment would be: nothing of the caller's that programs of this package read.
-    fn set_environment(&self, command: &mut Command, endpoints: &str, folder: &TimelineFolder, name: &str) {
-        for (variable, _) in env::vars_os() {
-            let bytes = variable.as_encoded_bytes();
-            if bytes.starts_with(b"ETCD") || bytes.starts_with(b"ANTITHESIS") {
-                command.env_remove(variable);
-            }
+impl Recipe {
+    /// Starts members and health-checker.
+    fn start(&self, folder: &TimelineFolder) -> Result<Running, LocalError> {
+        let names = self.setup.member_names();
+        let nodes: Vec<_> = names.iter().map(String::as_str).chain(CLIENTS).collect();
+        let network = Network::create(&nodes);
+        let mut options = ClusterOptions::new(names.len(), folder.path().join(MEMBERS_FOLDER));
+        options.flags.extend(self.setup.flags.clone());
+        if let Ok(network) = &network {
+            options.places = names.iter().filter_map(|member| network.place(member)).collect();
         }
-        command
-            .env("ETCDCTL_ENDPOINTS", endpoints)
-            .env("ETCD_ANTITHESIS_HISTORY", folder.history())
-            .env("ANTITHESIS_SDK_LOCAL_OUTPUT", folder.sdk().join(format!("{name}.jsonl")))
-            .env(quiet::VARIABLE, folder.quiet().join(quiet::SCRIPT))
-            .env("NO_COLOR", "1")
-            .envs(&self.setup.environment);
+        let members = processes::Cluster::start_of(&self.program, &options)?;
+        let endpoints = members.endpoints();
+        let checker = self.start_checker(&endpoints, folder)?;
+        let name = network.as_ref().ok().map(|network| network.name().to_owned());
+        let network = network.map_err(|error| error.to_string());
+        let system = System::new(members, checker, Clients::new(folder), network);
+        Ok(Running { endpoints, network: name, owned: Some(Arc::new(system)) })
     }
+
+    fn start_checker(&self, endpoints: &str, folder: &TimelineFolder) -> Result<Child, LocalError> {
+        let path = folder.logs().join(format!("{HEALTH_CHECKER}.log"));
+        let failed = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| LocalError::File { action, path, source }
+        };
+        let log = File::create(&path).map_err(failed("make", &path))?;
+        let mut command = tied_to_this_program(&self.programs.health_checker);
+        set_environment(&mut command, &self.setup, endpoints, folder, "sdk");
+        command.env("HEALTH_CHECKER_READY_FILE", folder.path().join("cluster-is-healthy"));
+        command.stdin(Stdio::null()).stdout(log.try_clone().map_err(failed("open", &path))?).stderr(log);
+        spawn_tied(command).map_err(failed("start", &self.programs.health_checker))
+    }
+}
+
+/// What a container's environment would be: nothing of the caller's that programs of this package read.
+fn set_environment(
+    command: &mut Command,
+    setup: &Setup,
+    endpoints: &str,
+    folder: &TimelineFolder,
+    name: &str,
+) {
+    for (variable, _) in env::vars_os() {
+        let bytes = variable.as_encoded_bytes();
+        if bytes.starts_with(b"ETCD") || bytes.starts_with(b"ANTITHESIS") {
+            command.env_remove(variable);
+        }
+    }
+    command
+        .env("ETCDCTL_ENDPOINTS", endpoints)
+        .env("ETCD_ANTITHESIS_HISTORY", folder.history())
+        .env("ANTITHESIS_SDK_LOCAL_OUTPUT", folder.sdk().join(format!("{name}.jsonl")))
+        .env(quiet::VARIABLE, folder.quiet().join(quiet::SCRIPT))
+        .env("NO_COLOR", "1")
+        .envs(&setup.environment);
 }
 
 /// Kills the processes of the group that a command was started in.

@@ -1,5 +1,5 @@
-//! What people see while the lab works, on standard error: a spinner with live counts on a terminal, plain
-//! lines otherwise. It takes sentences and knows nothing of what they mean.
+//! What people see while the lab works, on standard error: a spinner with live counts on a terminal for each piece of
+//! work, plain lines otherwise. It takes sentences and knows nothing of what they mean.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::lab::log_tail::log_tail;
 
@@ -20,10 +20,11 @@ const LOG_INTERVAL: Duration = Duration::from_millis(500);
 /// As much of a log's end as surely holds its last line.
 const LOG_TAIL_BYTES: u64 = 2_000;
 
-/// The line of work in progress.
+/// The line of a piece of work.
 #[derive(Debug)]
 pub struct Progress {
-    bar: Option<ProgressBar>,
+    /// With all that are shown below each other.
+    bar: Option<(ProgressBar, MultiProgress)>,
     stage: RefCell<Option<(String, Instant)>>,
     last_print: Cell<Instant>,
 }
@@ -32,12 +33,22 @@ impl Progress {
     /// A spinner if standard error is a terminal that can show one.
     pub fn new() -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let bar = (stderr().is_terminal() && !dumb).then(|| {
+        Self::among((stderr().is_terminal() && !dumb).then(MultiProgress::new))
+    }
+
+    /// The line of work that goes on beside this, below it.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self::among(self.bar.as_ref().map(|(_, all)| all.clone()))
+    }
+
+    fn among(all: Option<MultiProgress>) -> Self {
+        let bar = all.map(|all| {
             let template = "{spinner} {elapsed:>4} {wide_msg}";
             let style = ProgressStyle::with_template(template).expect("the template is well-formed");
-            let bar = ProgressBar::new_spinner().with_style(style);
+            let bar = all.add(ProgressBar::new_spinner().with_style(style));
             bar.enable_steady_tick(TICK);
-            bar
+            (bar, all)
         });
         Self { bar, stage: RefCell::new(None), last_print: Cell::new(Instant::now()) }
     }
@@ -47,7 +58,7 @@ impl Progress {
         self.close_stage();
         *self.stage.borrow_mut() = Some((text.to_owned(), Instant::now()));
         match &self.bar {
-            Some(bar) => {
+            Some((bar, _)) => {
                 bar.reset_elapsed();
                 bar.set_message(text.to_owned());
             }
@@ -58,7 +69,7 @@ impl Progress {
     /// How the present piece of work goes; where there is no terminal, now and then.
     pub fn live(&self, text: &str) {
         match (&self.bar, &*self.stage.borrow()) {
-            (Some(bar), Some((stage, _))) => bar.set_message(format!("{stage}: {text}")),
+            (Some((bar, _)), Some((stage, _))) => bar.set_message(format!("{stage}: {text}")),
             (None, _) if self.last_print.get().elapsed() >= PLAIN_INTERVAL => {
                 self.print(&format!("  {text}"));
             }
@@ -89,7 +100,7 @@ impl Progress {
     /// A sentence that stays.
     pub fn note(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(text),
+            Some((bar, _)) => bar.println(text),
             None => eprintln!("{text}"),
         }
     }
@@ -97,14 +108,14 @@ impl Progress {
     /// The last piece of work is done.
     pub fn finish(&self) {
         self.close_stage();
-        if let Some(bar) = &self.bar {
+        if let Some((bar, _)) = &self.bar {
             bar.finish_and_clear();
         }
     }
 
     fn close_stage(&self) {
         if let Some((text, started)) = self.stage.borrow_mut().take()
-            && let Some(bar) = &self.bar
+            && let Some((bar, _)) = &self.bar
         {
             bar.println(format!("{text}: {:.1} s", started.elapsed().as_secs_f64()));
         }
@@ -125,8 +136,9 @@ impl Default for Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
+        if let Some((bar, all)) = &self.bar {
             bar.finish_and_clear();
+            all.remove(bar);
         }
     }
 }

@@ -35,12 +35,11 @@ struct Verdict {
 }
 
 /// Removes until the runs take at most `limit` bytes, or nothing is left that may go: the present run's folder stays,
-/// and so do the histories and logs of the `failing` among its timelines.
+/// and so do the histories and logs of all its timelines but the `holding`.
 pub fn keep_within(
     limit: u64,
     present: &RunFolder,
-    timelines: usize,
-    failing: &BTreeSet<usize>,
+    holding: BTreeSet<usize>,
 ) -> Result<Removed, WorkspaceError> {
     let runs = present.path().parent().unwrap_or(present.path());
     let mut size = bytes(runs);
@@ -53,7 +52,7 @@ pub fn keep_within(
         failed(fs::remove_dir_all(&run), "remove", &run)?;
         removed.runs.push(run);
     }
-    for number in (1..=timelines).filter(|number| !failing.contains(number)) {
+    for number in holding {
         if size <= limit {
             break;
         }
@@ -134,7 +133,7 @@ mod tests {
         run_of(&runs, "2002", Some("holds"));
         run_of(&runs, "2003", None);
         run_of(&runs, "2004", Some("holds"));
-        let keep = |kilobytes: u64| keep_within(kilobytes << 10, &present, 0, &BTreeSet::new()).unwrap();
+        let keep = |kilobytes: u64| keep_within(kilobytes << 10, &present, BTreeSet::new()).unwrap();
         assert_eq!(keep(45), Removed::default());
         assert_eq!(names(&keep(35)), ["2002"]);
         assert_eq!(names(&keep(15)), ["2003", "2004"]);
@@ -151,7 +150,7 @@ mod tests {
             fs::write(history(number), vec![b' '; 10 * KB]).unwrap();
             fs::write(present.timeline(number).unwrap().sdk().join("sdk.jsonl"), "{}").unwrap();
         }
-        let removed = keep_within(15 << 10, &present, 3, &BTreeSet::from([1])).unwrap();
+        let removed = keep_within(15 << 10, &present, BTreeSet::from([2, 3])).unwrap();
         assert_eq!(removed.timelines, [2, 3]);
         assert!(history(1).exists() && !history(2).exists());
         assert!(present.timeline(2).unwrap().sdk().join("sdk.jsonl").exists());

@@ -112,7 +112,7 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     let log = EventLog::open(&run)?;
     log.write(&Event::run_started(seed))?;
     let mut evaluation = options.evaluation();
-    let job = Job { options, stage: Stage { lab: &lab, run: &run, log: &log } };
+    let job = Job { options, stage: Stage { lab: &lab, run: &run, log: &log, progress: &lab.progress } };
     let failure = job.timelines(kind, seed, &mut evaluation).await.err();
     log.write(&Event::RunEnded)?;
     let failure = match failure {
@@ -171,6 +171,8 @@ pub struct Stage<'a> {
     pub run: &'a RunFolder,
     /// The run's event log.
     pub log: &'a EventLog,
+    /// What people see of it.
+    pub progress: &'a Progress,
 }
 
 /// How a timeline is shown, and left.
@@ -185,21 +187,21 @@ pub struct Shown {
 impl Stage<'_> {
     /// A cluster that can be brought up.
     pub async fn cluster(self, kind: ClusterKind, wanted: &ClusterOptions) -> Result<Cluster, LabError> {
-        let Lab { project, workspace, progress } = self.lab;
-        prepare::cluster(kind, wanted, project, workspace, self.run, progress).await
+        let Lab { project, workspace, .. } = self.lab;
+        prepare::cluster(kind, wanted, project, workspace, self.run, self.progress).await
     }
 
     /// Removes what holds until all runs take no more than so many bytes.
     pub fn keep_within(self, limit: u64, evaluation: &Evaluation<'_>) -> Result<(), LabError> {
-        let Self { lab, run, log } = self;
-        let removed = retention::keep_within(limit, run, evaluation.timelines(), evaluation.failing())?;
+        let Self { run, log, progress, .. } = self;
+        let removed = retention::keep_within(limit, run, evaluation.holding())?;
         for old in &removed.runs {
-            lab.progress.note(&format!("removed the old run {} (--disk-limit)", old.display()));
+            progress.note(&format!("removed the old run {} (--disk-limit)", old.display()));
         }
         for timeline in removed.timelines {
             log.write(&Event::FilesRemoved { timeline })?;
             let bound = "to stay within --disk-limit";
-            lab.progress.note(&format!(
+            progress.note(&format!(
                 "removed histories and logs of timeline {timeline}, where all holds, {bound}"
             ));
         }
@@ -214,7 +216,7 @@ impl Stage<'_> {
         folder: &TimelineFolder,
         shown: &Shown,
     ) -> Result<Ran, LabError> {
-        let Lab { workspace, progress, .. } = self.lab;
+        let (workspace, progress) = (&self.lab.workspace, self.progress);
         let context = Context { folder, log: self.log, progress };
         let Shown { which, keep } = shown;
         progress.stage(&format!("{which}: bringing up a fresh cluster"));

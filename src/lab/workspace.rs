@@ -2,6 +2,7 @@
 //! and one folder per run. It knows nothing of clusters and commands.
 
 use std::{
+    cell::Cell,
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
     os::unix::fs::{PermissionsExt, symlink},
@@ -133,9 +134,11 @@ impl State {
 }
 
 /// The lab's own folder.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Workspace {
     folder: PathBuf,
+    /// How many clusters of this program are up.
+    up: Cell<usize>,
 }
 
 impl Workspace {
@@ -148,7 +151,7 @@ impl Workspace {
         if free < MIN_FREE_BYTES {
             return Err(WorkspaceError::DiskFull { path: folder, free });
         }
-        Ok(Self { folder })
+        Ok(Self { folder, up: Cell::new(0) })
     }
 
     /// The folder itself.
@@ -195,6 +198,17 @@ impl Workspace {
         let new = path.with_extension("new");
         let text = serde_json::to_vec_pretty(state).expect("a state has no key that isn't text");
         failed(fs::write(&new, text).and_then(|()| fs::rename(&new, &path)), "write", &path)
+    }
+
+    /// Notes that one more cluster is brought up.
+    pub fn is_up(&self) {
+        self.up.set(self.up.get() + 1);
+    }
+
+    /// Notes that one less is up; writes that down if it was the last.
+    pub fn is_down(&self) -> Result<(), WorkspaceError> {
+        self.up.set(self.up.get().saturating_sub(1));
+        if self.up.get() == 0 { self.clear_state() } else { Ok(()) }
     }
 
     /// Writes down that nothing is up.

@@ -180,7 +180,7 @@ impl<'h> Store<'h> {
         self.revision = self.revision.max(revision);
     }
 
-    /// Makes room for these writes, and for a quarter more by requests about several keys.
+    /// Makes room for these writes, and for as many more by requests about several keys; what is not needed is not touched.
     pub fn make_room(&mut self, writes: impl Iterator<Item = KeyId>) {
         let (mut counts, mut all) = (vec![0; self.names.len()], 0);
         for id in writes {
@@ -188,9 +188,9 @@ impl<'h> Store<'h> {
             all += 1;
         }
         for (chain, count) in self.chains.iter_mut().zip(counts) {
-            chain.reserve_exact(count + count / 4);
+            chain.reserve_exact(2 * count);
         }
-        self.log.reserve_exact(all + all / 4);
+        self.log.reserve_exact(2 * all);
     }
 
     /// The number of a key; a new one if it was never named.

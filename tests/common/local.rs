@@ -12,13 +12,13 @@ use etcd_antithesis::lab::{
 use tempfile::TempDir;
 
 /// Up, with the timeline's folder and the place that it lies in.
-pub fn cluster_in(place: TempDir) -> (LocalCluster, TimelineFolder, TempDir) {
+pub async fn cluster_in(place: TempDir) -> (LocalCluster, TimelineFolder, TempDir) {
     let folder = Workspace::open(place.path()).unwrap().new_run().unwrap().timeline(1).unwrap();
     let programs = Programs {
         health_checker: PathBuf::from(env!("CARGO_BIN_EXE_health-checker")),
         templates: place.path().join("v1"),
     };
     let mut cluster = LocalCluster::new(Program::Etcd(EtcdBinary::locate(None).unwrap()), programs);
-    cluster.up(&folder).unwrap();
+    cluster.up(&folder).await.unwrap();
     (cluster, folder, place)
 }

@@ -6,45 +6,68 @@ use super::{
     agree,
     search::reads_past,
     timeline::{NONE, Role, answered},
-    unknown::{is_plain, may_fill},
+    unknown::{attaching, is_plain, may_fill},
 };
 use crate::{
     history::reader::Operation,
     model::store::{KeyId, Store},
     operation::Request,
-    types::{Blob, Monotonic, Revision},
+    types::{Blob, LeaseId, Monotonic, Revision},
 };
 
-/// What of an answered operation matters to the order.
+/// What of an answered operation matters to the order; small, since there are as many as operations.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     pub call: Monotonic,
     pub returned: Monotonic,
-    revision: Revision,
+    part: Part,
     key: u32,
-    kind: Kind,
-    /// Whether it may not be stale.
-    pub is_linearizable: bool,
 }
 
-/// A role without its revision, which makes rows small.
+/// What an operation did, and whether it may be stale, in four bytes.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
-    Write,
-    Read,
-    Before,
-    Unanswered,
+struct Part(u32);
+
+impl Part {
+    const WRITE: u32 = 1;
+    const READ: u32 = 2;
+    const BEFORE: u32 = 3;
+    const ROLE: u32 = 3;
+    const MAY_BE_STALE: u32 = 4;
+    /// Where the revision begins.
+    const SHIFT: u32 = 3;
+    /// A revision that is further behind the first than all operations of a history can come is told as this one.
+    const FURTHEST: i64 = (1 << 29) - 1;
+
+    fn new(role: Option<Role>, base: Revision, is_linearizable: bool) -> Self {
+        let role = role.map_or(0, |role| {
+            // What lies before the base, lies before it.
+            let behind = role.revision().0.saturating_sub(base.0 - 1).clamp(0, Self::FURTHEST);
+            let kind = match role {
+                Role::Write(_) => Self::WRITE,
+                Role::Read(_) => Self::READ,
+                Role::Before(_) => Self::BEFORE,
+            };
+            kind | u32::try_from(behind).unwrap_or(0) << Self::SHIFT
+        });
+        Self(role | if is_linearizable { 0 } else { Self::MAY_BE_STALE })
+    }
+
+    fn role(self, base: Revision) -> Option<Role> {
+        let revision = Revision(base.0 - 1 + i64::from(self.0 >> Self::SHIFT));
+        match self.0 & Self::ROLE {
+            Self::WRITE => Some(Role::Write(revision)),
+            Self::READ => Some(Role::Read(revision)),
+            Self::BEFORE => Some(Role::Before(revision)),
+            _ => None,
+        }
+    }
 }
 
 impl Row {
-    /// What it did, if it was answered.
-    pub fn role(&self) -> Option<Role> {
-        Some(match self.kind {
-            Kind::Write => Role::Write(self.revision),
-            Kind::Read => Role::Read(self.revision),
-            Kind::Before => Role::Before(self.revision),
-            Kind::Unanswered => return None,
-        })
+    /// Whether it may not be stale.
+    pub fn is_linearizable(&self) -> bool {
+        self.part.0 & Part::MAY_BE_STALE == 0
     }
 }
 
@@ -70,8 +93,14 @@ impl Seat {
 pub(super) struct Rows {
     /// In the order of operations.
     all: Vec<Row>,
+    /// The first revision whose state is known.
+    base: Revision,
     /// The operations that are not plain.
     pub rare: Vec<u32>,
+    /// Those of them about locks and elections.
+    pub services: Vec<u32>,
+    /// The lease of each put among them that may have attached a key to one.
+    pub leases: Vec<LeaseId>,
     /// Those of them that compact, or read at a revision that they name.
     pub past: Vec<u32>,
     /// Those that may fill a gap.
@@ -88,31 +117,15 @@ impl Rows {
     /// Goes through all operations and names the keys of the plain ones in the store.
     pub fn new<'h>(operations: &[&'h Operation], store: &mut Store<'h>) -> Self {
         let base = store.revision();
-        let mut rows = Self { all: Vec::with_capacity(operations.len()), ..Self::default() };
+        let mut rows = Self { all: Vec::with_capacity(operations.len()), base, ..Self::default() };
         for (index, operation) in (0..).zip(operations) {
             let key = plain_key(&operation.request).map_or(NONE, |key| store.id(key).0);
             if key == NONE {
-                rows.rare.push(index);
-                if matches!(operation.request, Request::Compact(_)) || reads_past(&operation.request) {
-                    rows.past.push(index);
-                }
+                rows.sort_in(index, &operation.request);
             }
-            let mut row = Row {
-                call: operation.call,
-                returned: Monotonic(u64::MAX),
-                revision: Revision(0),
-                key,
-                kind: Kind::Unanswered,
-                is_linearizable: operation.request.is_linearizable(),
-            };
-            if let Some((role, returned)) = answered(operation) {
+            let answered = answered(operation);
+            if let Some((role, _)) = answered {
                 let (revision, is_write) = (role.revision(), matches!(role, Role::Write(_)));
-                row.kind = match role {
-                    Role::Write(_) => Kind::Write,
-                    Role::Read(_) => Kind::Read,
-                    Role::Before(_) => Kind::Before,
-                };
-                (row.revision, row.returned) = (revision, returned);
                 rows.writes += usize::from(is_write && revision > base);
                 rows.is_early |= revision < base || (is_write && revision == base);
                 if rows.last.is_none_or(|(last, _)| revision > last) {
@@ -121,15 +134,34 @@ impl Rows {
             } else if may_fill(operation) {
                 rows.unknown.push(index);
             }
-            rows.all.push(row);
+            rows.all.push(Row {
+                call: operation.call,
+                returned: answered.map_or(Monotonic(u64::MAX), |(_, returned)| returned),
+                part: Part::new(answered.map(|(role, _)| role), base, operation.request.is_linearizable()),
+                key,
+            });
         }
         rows
     }
 
-    /// Those of answered operations, with who it is and what it did.
-    pub fn answered(&self) -> impl Iterator<Item = (Seat, Role, &Row)> {
-        let numbered = (0..).zip(&self.all);
-        numbered.filter_map(|(index, row)| Some((Seat { index, key: row.key }, row.role()?, row)))
+    /// One that is not plain.
+    fn sort_in(&mut self, index: u32, request: &Request) {
+        self.rare.push(index);
+        match request {
+            Request::Lock(_) | Request::Election(_) => self.services.push(index),
+            Request::Compact(_) => self.past.push(index),
+            _ if reads_past(request) => self.past.push(index),
+            _ => {}
+        }
+        attaching(request, &mut |put| self.leases.push(put.lease));
+    }
+
+    /// Those of answered operations, with who it is and what it did; all that was before the store is told as one revision
+    /// before it.
+    pub fn answered(&self) -> impl DoubleEndedIterator<Item = (Seat, Role, &Row)> {
+        let numbered = (0..u32::try_from(self.all.len()).unwrap_or(u32::MAX)).zip(&self.all);
+        numbered
+            .filter_map(|(index, row)| Some((Seat { index, key: row.key }, row.part.role(self.base)?, row)))
     }
 
     /// Lets go of the rows themselves.

@@ -16,6 +16,8 @@ mod room;
 mod told;
 
 pub(super) use self::culprits::{Aspect, Metadata};
+use std::hint::black_box;
+
 use self::{culprits::Blame, frame::Frame, room::Room};
 use super::{
     LeaseEnd,
@@ -30,7 +32,7 @@ use super::{
 use crate::{
     history::reader::Operation,
     model::store::{KeyId, Pair, Store},
-    operation::{Answer, KeyRange, Request, Txn},
+    operation::{Answer, KeyRange, Request, Response, Txn},
     types::{Blob, Revision},
 };
 
@@ -207,11 +209,29 @@ impl<'h, 't> Search<'h, 't> {
     /// One revision further.
     fn advance(&mut self) -> Result<(), Blame<'h>> {
         let next = Revision(self.store.revision().0 + 1);
+        if next.0 % AT_ONCE == 0 {
+            self.fetch(next);
+        }
         match self.timeline.writer(next) {
             Some(writer) => self.replay_write(next, writer)?,
             None => self.open_gap(next)?,
         }
         self.readers(next)
+    }
+
+    /// Looks at the operations that come next, all at once: to wait for the memory of each takes longer than to judge it.
+    fn fetch(&self, next: Revision) {
+        let last = Revision(next.0 + AT_ONCE - 1);
+        let mut seen = 0;
+        for seats in [self.timeline.writers(next, last), self.timeline.all_readers(next, last)] {
+            for operation in seats.iter().filter_map(|seat| self.operations.get(seat.index as usize)) {
+                seen += u64::from(matches!(operation.request, Request::Put(_)));
+                if let Some(Response { answer: Answer::Range(answer), .. }) = operation.response() {
+                    seen += answer.kvs.first().map_or(0, |kv| kv.version.0.unsigned_abs());
+                }
+            }
+        }
+        black_box(seen);
     }
 
     fn replay_write(&mut self, revision: Revision, seat: Seat) -> Result<(), Blame<'h>> {
@@ -419,6 +439,8 @@ impl<'h, 't> Search<'h, 't> {
     }
 }
 
+/// The operations of so many revisions are looked at together.
+const AT_ONCE: i64 = 16;
 /// To look at so many lists of options takes as long as a step.
 const LISTS_A_STEP: u64 = 4;
 

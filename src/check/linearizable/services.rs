@@ -64,10 +64,9 @@ impl Place {
 /// All parts of all operations, and of how many operations nobody knows which key they wrote though it may matter.
 pub(super) fn parts(operations: &[&Operation], rows: &Rows, told: &Told<'_>) -> (Vec<Part>, usize) {
     let (mut parts, mut nameless) = (vec![], vec![]);
-    for number in rows.rare.iter().copied() {
+    for number in rows.services.iter().copied() {
         let operation = operations[number as usize];
-        if operation.did_not_happen() || !matches!(operation.request, Request::Lock(_) | Request::Election(_))
-        {
+        if operation.did_not_happen() {
             continue;
         }
         match of_operation(operation, LeaseId(0)) {

@@ -112,7 +112,7 @@ impl Timeline {
     fn sort_in(&mut self, rows: &Rows, told: &Told<'_>) -> Result<(), Contradiction> {
         for (seat, role, row) in rows.answered() {
             let place = role.place(self.base);
-            if row.is_linearizable {
+            if row.is_linearizable() {
                 // Of what lies before the base, all that is known is that it lies before the base.
                 let latest = &mut self.calls[usize::try_from(place + 1).unwrap_or(0)];
                 *latest = row.call.max(*latest);
@@ -127,7 +127,7 @@ impl Timeline {
                     }
                     *writer = seat;
                 }
-                Role::Read(_) => self.starts[place / 2 + 1] += 1,
+                Role::Read(_) => self.starts[place / 2] += 1,
                 Role::Write(_) | Role::Before(_) => {}
             }
         }
@@ -138,16 +138,16 @@ impl Timeline {
         for place in (1..self.deadlines.len()).rev() {
             self.deadlines[place - 1] = self.deadlines[place - 1].min(self.deadlines[place]);
         }
+        // First where the readers of each revision end; it moves to where they begin as they are sorted in, last first.
         for index in 1..self.starts.len() {
             self.starts[index] += self.starts[index - 1];
         }
         self.readers = vec![Seat::EMPTY; self.starts[self.starts.len() - 1] as usize];
-        let mut next = self.starts.clone();
-        for (seat, role, _) in rows.answered() {
+        for (seat, role, _) in rows.answered().rev() {
             let Role::Read(revision) = role else { continue };
             let Ok(slot) = usize::try_from(revision.0 - self.base.0) else { continue };
-            self.readers[next[slot] as usize] = seat;
-            next[slot] += 1;
+            self.starts[slot] -= 1;
+            self.readers[self.starts[slot] as usize] = seat;
         }
         Ok(())
     }
@@ -168,7 +168,7 @@ impl Timeline {
     fn went_back(&self, rows: &Rows, told: &Told<'_>) -> Contradiction {
         let sees_less = |(_, role, row): &(Seat, Role, &Row)| {
             let later = usize::try_from(role.place(self.base) + 1).unwrap_or(0);
-            row.is_linearizable && self.deadlines[later] < row.call
+            row.is_linearizable() && self.deadlines[later] < row.call
         };
         let first = rows.answered().filter(sees_less).min_by_key(|(.., row)| row.call);
         let (second, place) =
@@ -213,6 +213,22 @@ impl Timeline {
     pub fn readers(&self, revision: Revision) -> &[Seat] {
         let slot = usize::try_from(revision.0 - self.base.0).unwrap_or(0);
         &self.readers[self.starts[slot] as usize..self.starts[slot + 1] as usize]
+    }
+
+    /// The writers of all revisions from one to another, and nobody's seat for each gap.
+    pub fn writers(&self, first: Revision, last: Revision) -> &[Seat] {
+        let slot =
+            |revision: i64| usize::try_from(revision - self.base.0 - 1).unwrap_or(0).min(self.writers.len());
+        &self.writers[slot(first.0)..slot(last.0 + 1)]
+    }
+
+    /// The readers of all revisions from one to another.
+    pub fn all_readers(&self, first: Revision, last: Revision) -> &[Seat] {
+        let start = |revision: i64| {
+            let slot = usize::try_from(revision - self.base.0).unwrap_or(0).min(self.starts.len() - 1);
+            self.starts[slot] as usize
+        };
+        &self.readers[start(first.0)..start(last.0 + 1)]
     }
 
     /// The first revision that was made after a time for certain, since something was called after it that wrote this

@@ -418,16 +418,11 @@ pub(super) fn deletes<'h>(request: &'h Request, each: &mut impl FnMut(&'h KeyRan
 
 /// The lease of each pair that was attached before, and of each put that may have attached a key to one: as many as
 /// leases can end with keys, or more.
-pub(super) fn leases(
-    operations: &[&Operation],
-    rows: &Rows,
-    parts: &[Part],
-    before: &[&KeyValue],
-) -> Vec<LeaseId> {
+pub(super) fn leases(rows: &Rows, parts: &[Part], before: &[&KeyValue]) -> Vec<LeaseId> {
     let mut leases: Vec<_> = before.iter().map(|kv| kv.lease).filter(|lease| lease.0 != 0).collect();
-    let requests = rows.rare.iter().map(|index| &operations[*index as usize].request);
-    for request in requests.chain(parts.iter().map(|part| &part.request)) {
-        attaching(request, &mut |put| leases.push(put.lease));
+    leases.extend(&rows.leases);
+    for part in parts {
+        attaching(&part.request, &mut |put| leases.push(put.lease));
     }
     leases
 }
@@ -448,7 +443,7 @@ fn attachable<'h>(
 }
 
 /// Hands on the puts of a request that attach a key to a lease.
-fn attaching<'h>(request: &'h Request, each: &mut impl FnMut(&'h Put)) {
+pub(super) fn attaching<'h>(request: &'h Request, each: &mut impl FnMut(&'h Put)) {
     puts(request, &mut |put| {
         if put.lease != LeaseId(0) {
             each(put);

@@ -27,16 +27,18 @@ const INTERVAL: Duration = Duration::from_millis(700);
 /// What was found so far, shared with who looks.
 pub type Findings = Arc<Mutex<Vec<Finding>>>;
 
-/// Looks again and again until something of interest is broken, and says so.
+/// Looks again and again until something of interest is broken, or all is over, and says so.
 pub async fn watch(
     folder: PathBuf,
     found: Findings,
     is_of_interest: impl Fn(&[Finding]) -> bool,
+    mut over: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
 ) {
     let started = Instant::now();
-    while !is_of_interest(&known(&found)) {
-        time::sleep(INTERVAL).await;
+    while !is_of_interest(&known(&found)) && !*over.borrow() {
+        // In time is as good as by word.
+        let _ = time::timeout(INTERVAL, over.wait_for(|over| *over)).await;
         let folder = folder.clone();
         let judged = task::spawn_blocking(move || judge(&folder, Some(monotonic_now()))).await;
         let after = Some(started.elapsed());

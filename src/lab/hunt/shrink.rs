@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Hunt, Target, Trial, profile::Profile};
+use super::{Hunt, Target, profile::Profile, trial::Trial};
 use crate::{
     lab::{error::LabError, fault::profile::Profile as Faults, known::Found},
     settings::{Class, mix::Sort},
@@ -58,12 +58,12 @@ impl Hunt<'_> {
         found: Profile,
         property: &str,
     ) -> Result<(), LabError> {
-        let time = self.options.shrink;
+        let time = self.ground.options.shrink;
         if time.is_zero() {
             return Ok(());
         }
         let deadline = Instant::now() + time;
-        self.look_for = Some(property.to_owned());
+        self.ground.look_for = Some(property.to_owned());
         let first = self.rate(target, &found, TIMELINES, deadline).await?;
         let tries = tries(&first);
         let (mut profile, mut is_cut_off) = (found, false);
@@ -102,9 +102,9 @@ impl Hunt<'_> {
     ) -> Result<Rate, LabError> {
         let mut rate = Rate::default();
         while rate.timelines < timelines && Instant::now() < deadline {
-            let trial = self.trial(target, profile).await?;
-            rate.timelines += 1;
-            rate.seconds.extend(self.seconds(&trial));
+            let trials = self.together(target, profile, self.at_once.min(timelines - rate.timelines)).await?;
+            rate.timelines += trials.len();
+            rate.seconds.extend(trials.iter().filter_map(|trial| self.seconds(trial)));
         }
         Ok(rate)
     }
@@ -116,24 +116,22 @@ impl Hunt<'_> {
         tries: usize,
         deadline: Instant,
     ) -> Result<bool, LabError> {
-        let mut broken = 0;
-        for tried in 0..tries {
-            let can_still = broken + (tries - tried) >= BREAKS;
+        let (mut broken, mut done) = (0, 0);
+        while broken < BREAKS {
+            let can_still = broken + (tries - done) >= BREAKS;
             if !can_still || Instant::now() >= deadline {
                 return Ok(false);
             }
-            let trial = self.trial(target, profile).await?;
-            broken += usize::from(self.seconds(&trial).is_some());
-            if broken == BREAKS {
-                return Ok(true);
-            }
+            let trials = self.together(target, profile, self.at_once.min(tries - done)).await?;
+            done += trials.len();
+            broken += trials.iter().filter(|trial| self.seconds(trial).is_some()).count();
         }
-        Ok(false)
+        Ok(true)
     }
 
     /// When a timeline broke the property that is looked for, if it did.
     fn seconds(&self, trial: &Trial) -> Option<f64> {
-        let wanted = |found: &&Found| Some(&found.finding.property) == self.look_for.as_ref();
+        let wanted = |found: &&Found| Some(&found.finding.property) == self.ground.look_for.as_ref();
         let found = trial.found.iter().find(wanted)?;
         Some(found.finding.after.unwrap_or(trial.took).as_secs_f64())
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 
 use serde_json::json;
 
-use super::{Hunt, RECORD_FILE, Trial, counts::Counts, shrink::Shrunk};
+use super::{Hunt, RECORD_FILE, counts::Counts, shrink::Shrunk, trial::Trial};
 use crate::{
     lab::{
         error::LabError,
@@ -55,29 +55,30 @@ struct Row {
 impl Hunt<'_> {
     /// Shows and writes down what was run and found. Whether all states were reached.
     pub(super) fn tell(&self) -> Result<bool, LabError> {
-        let folder = self.stage.run.path();
+        let folder = self.ground.stage.run.path();
         let properties = self.evaluation.properties();
         let never = self.never_reached(&properties);
         let record = json!({
             "timelines": self.trials,
             "never_reached": never,
-            "left_out": self.left_out,
+            "left_out": self.ground.left_out,
         });
         let text = serde_json::to_vec_pretty(&record).map_err(|error| LabError::Save(error.into()))?;
         fs::write(folder.join(RECORD_FILE), text).map_err(LabError::Save)?;
         self.show_found();
         self.show_counts();
-        for left_out in &self.left_out {
+        for left_out in self.ground.left_out {
             println!("{}", text::folded(&left_out.to_string(), run::width()));
         }
         if !never.is_empty() {
-            let words = if self.options.thorough { "not thorough, never reached" } else { "never reached" };
+            let words =
+                if self.ground.options.thorough { "not thorough, never reached" } else { "never reached" };
             println!("{words}: {}", never.join("; "));
         }
         if let Some(shrunk) = &self.shrunk {
             self.tell_shrunk(shrunk)?;
         }
-        run::show_files(self.stage.run);
+        run::show_files(self.ground.stage.run);
         Ok(never.is_empty())
     }
 
@@ -130,7 +131,7 @@ impl Hunt<'_> {
 
     fn tell_shrunk(&self, shrunk: &Shrunk) -> Result<(), LabError> {
         let Shrunk { etcd, property, profile, rate, is_cut_off } = shrunk;
-        let path = self.stage.run.path().join(SHRUNK_FILE);
+        let path = self.ground.stage.run.path().join(SHRUNK_FILE);
         let soon = rate.median().map_or(String::new(), |median| format!(", after {median:.1} s (median)"));
         let often = format!("{} of {} timelines", rate.seconds.len(), rate.timelines);
         let mut lines = vec![format!("breaks {property} of etcd {etcd} in {often}{soon}")];
@@ -140,7 +141,7 @@ impl Hunt<'_> {
         profile.write(&path, &lines)?;
         println!("\n{profile}\n{}", lines.join("\n"));
         let etcd = if self.is_etcd { format!(" --etcd {etcd}") } else { String::new() };
-        let capabilities = self.options.capabilities.as_ref();
+        let capabilities = self.ground.options.capabilities.as_ref();
         let capabilities = capabilities.map(|path| format!(" --capabilities {}", path.display()));
         let again = format!("etcd-lab hunt{etcd}{}", capabilities.unwrap_or_default());
         println!("again: {again} --profile {}", path.display());
@@ -151,7 +152,10 @@ impl Hunt<'_> {
     fn never_reached<'p>(&self, properties: &'p [Property]) -> Vec<&'p str> {
         let is_state = |property: &&Property| matches!(property.kind, Kind::Sometimes | Kind::Reachable);
         let is_left_out = |property: &Property| {
-            self.left_out.iter().any(|left_out| left_out.properties.contains(&property.message.as_str()))
+            self.ground
+                .left_out
+                .iter()
+                .any(|left_out| left_out.properties.contains(&property.message.as_str()))
         };
         let never = properties.iter().filter(is_state).filter(|property| property.outcome != Outcome::Holds);
         never.filter(|property| !is_left_out(property)).map(|property| property.message.as_str()).collect()
