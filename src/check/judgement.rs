@@ -106,6 +106,13 @@ macro_rules! guarantee {
                 }
             }
 
+            /// The message of the property that there was something to judge.
+            pub fn occasion(self) -> &'static str {
+                match self {
+                    $(Self::$name => $sometimes,)+
+                }
+            }
+
             /// What it is called on command lines and in JSON, as `watch-ordered`.
             pub fn name(self) -> String {
                 let words = match self {

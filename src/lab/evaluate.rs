@@ -13,14 +13,14 @@ use crate::{
         built_in::{self, SetupCount, Stopped},
         etcd_binary::EtcdVersion,
         judge::{Judge, Occasion},
-        known,
+        known::{self, Setting},
         sdk_output::{self, Line, SdkOutputError},
         timeline::Ran,
         workspace::TimelineFolder,
     },
     report::{
         load::events::End,
-        property::{Counts, Property},
+        property::{Counts, Outcome, Property},
     },
     settings,
 };
@@ -192,10 +192,21 @@ impl<'a> Evaluation<'a> {
         let state = |(message, timeline): (&&'static str, &Option<usize>)| {
             built_in::state(message, *timeline, self.left_out.get(message))
         };
-        properties.extend(self.states.iter().map(state));
+        // What commands assert too, the lab may have seen where they did not.
+        for property in properties.iter_mut().filter(|property| property.outcome == Outcome::NotExercised) {
+            if let Some((message, Some(timeline))) = self.states.get_key_value(property.message.as_str()) {
+                *property = built_in::state(message, Some(*timeline), None);
+            }
+        }
+        let asserted: BTreeSet<_> = properties.iter().map(|property| property.message.clone()).collect();
+        let own = self.states.iter().filter(|(message, _)| !asserted.contains(**message));
+        properties.extend(own.map(state));
         properties.extend(built_in::judge(&self.timelines, &self.setups, &self.stopped, &self.histories));
         if let Some(etcd) = self.etcd {
-            known::name(&mut properties, etcd, &settings::classes().unwrap_or_default());
+            let classes = settings::classes().unwrap_or_default();
+            let mut strikes = self.timelines.iter().flat_map(|ran| &ran.strikes);
+            let crashes = strikes.any(|strike| strike.kind.crashes_members());
+            known::name(&mut properties, Setting { version: Some(etcd), classes: &classes, crashes });
         }
         properties
     }

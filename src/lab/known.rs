@@ -34,6 +34,20 @@ pub struct Bug {
     pub words: Vec<String>,
     /// The traffic without which it does not show.
     pub class: Option<Class>,
+    /// Whether it does not show unless a member crashes.
+    #[serde(default)]
+    pub crash: bool,
+}
+
+/// What findings were made with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setting<'a> {
+    /// The etcd; none if the server is no etcd, of which nothing is known.
+    pub version: Option<EtcdVersion>,
+    /// Classes of traffic that are off otherwise.
+    pub classes: &'a [Class],
+    /// Whether members may have crashed.
+    pub crashes: bool,
 }
 
 /// What a bug is known as.
@@ -89,12 +103,13 @@ impl Versions {
 
 impl Bug {
     /// Whether it explains a finding.
-    pub fn explains(&self, finding: &Finding, version: EtcdVersion, classes: &[Class]) -> bool {
+    pub fn explains(&self, finding: &Finding, setting: Setting<'_>) -> bool {
         let said = |word: &String| finding.evidence.iter().any(|sentence| sentence.contains(word.as_str()));
         self.properties.contains(&finding.property)
-            && self.versions.iter().any(|versions| versions.include(version))
+            && setting.version.is_some_and(|version| self.versions.iter().any(|of| of.include(version)))
             && self.words.iter().all(said)
-            && self.class.is_none_or(|class| classes.contains(&class))
+            && self.class.is_none_or(|class| setting.classes.contains(&class))
+            && (setting.crashes || !self.crash)
     }
 }
 
@@ -160,9 +175,9 @@ pub struct Found {
     pub known: Vec<Issue>,
 }
 
-/// Says of broken properties as what they are known, by the bugs that this version has under such traffic.
-pub fn name(properties: &mut [Property], version: EtcdVersion, classes: &[Class]) {
-    let found = explain(&Finding::among(properties), Some(version), classes);
+/// Says of broken properties as what they are known.
+pub fn name(properties: &mut [Property], setting: Setting<'_>) {
+    let found = explain(&Finding::among(properties), setting);
     for property in properties.iter_mut().filter(|property| property.outcome == Outcome::Broken) {
         let finding = Finding::of_property(property);
         let known = found.iter().find(|found| found.finding == finding && !found.known.is_empty());
@@ -184,12 +199,11 @@ pub fn words(known: &[Issue]) -> String {
     names.join(" or ")
 }
 
-/// All findings of a timeline, with the issues that explain them. Of what is no etcd, none is known.
-pub fn explain(findings: &[Finding], version: Option<EtcdVersion>, classes: &[Class]) -> Vec<Found> {
-    let explains =
-        |bug: &Bug, finding: &Finding| version.is_some_and(|version| bug.explains(finding, version, classes));
-    let bugs =
-        |finding: &Finding| -> Vec<&Bug> { BUGS.iter().filter(|bug| explains(bug, finding)).collect() };
+/// All findings of a timeline, with the issues that explain them.
+pub fn explain(findings: &[Finding], setting: Setting<'_>) -> Vec<Found> {
+    let bugs = |finding: &Finding| -> Vec<&Bug> {
+        BUGS.iter().filter(|bug| bug.explains(finding, setting)).collect()
+    };
     let diverging = findings.iter().flat_map(bugs).filter(|bug| bug.diverges);
     let diverging: BTreeSet<&Issue> = diverging.map(|bug| &bug.issue).collect();
     let found = |finding: Finding| {
@@ -215,7 +229,8 @@ mod tests {
     }
 
     fn explained(finding: &Finding, version: &str, classes: &[Class]) -> Vec<String> {
-        let found = explain(std::slice::from_ref(finding), version.parse().ok(), classes);
+        let setting = Setting { version: version.parse().ok(), classes, crashes: false };
+        let found = explain(std::slice::from_ref(finding), setting);
         found.into_iter().flat_map(|found| found.known).map(|issue| issue.to_string()).collect()
     }
 
@@ -254,13 +269,27 @@ mod tests {
         assert_eq!(explained(&differs, "3.5.30", &[Class::PastInWrites]), ["#18667"]);
     }
 
+    /// Where no member crashes, what crashes bring about is news.
+    #[test]
+    fn some_bugs_need_a_crash() {
+        let explained = |property: &str, crashes| -> Vec<String> {
+            let setting = Setting { version: "3.5.1".parse().ok(), classes: &[], crashes };
+            let found = explain(&[finding(property, "shared/0/2 was deleted")], setting);
+            found.into_iter().flat_map(|found| found.known).map(|issue| issue.to_string()).collect()
+        };
+        assert_eq!(explained("members-agree", true), ["#13766", "#14685", "#17780"]);
+        assert_eq!(explained("members-agree", false), [] as [&str; 0]);
+        // A watch that begins at a compaction may miss the delete of a transaction, and be told its puts.
+        assert_eq!(explained("watch-atomic", false), ["#18089", "#19179"]);
+    }
+
     /// What comes of members that differ is no news.
     #[test]
     fn consequences_are_explained_with_their_cause() {
         let findings = vec![finding("lock-one-holder", ""), finding("members-agree", "")];
         let version = "3.5.30".parse().ok();
         let known = |classes: &[Class]| -> Vec<usize> {
-            let found = explain(&findings, version, classes);
+            let found = explain(&findings, Setting { version, classes, crashes: false });
             found.iter().map(|found| found.known.len()).collect()
         };
         assert_eq!((known(&[Class::PastInWrites]), known(&[])), (vec![1, 1], vec![0, 0]));
@@ -279,7 +308,7 @@ mod tests {
             first_failure: None,
         };
         let mut properties = [property(Guarantee::WatchBookmarkable), property(Guarantee::WatchLife)];
-        name(&mut properties, "3.5.16".parse().unwrap(), &[]);
+        name(&mut properties, Setting { version: "3.5.16".parse().ok(), ..Setting::default() });
         let reasons = properties.map(|property| property.reason);
         assert_eq!(reasons, ["known as etcd's #20221".to_owned(), String::new()]);
     }

@@ -124,6 +124,19 @@ impl Kind {
         )
     }
 
+    /// Whether it ends members without giving them time for anything.
+    pub fn crashes_members(self) -> bool {
+        matches!(
+            self,
+            Self::Kill
+                | Self::FailingDisk
+                | Self::ReplaceMember
+                | Self::KillAtCompaction
+                | Self::KillInDefragmentation
+                | Self::KillAfterWrite
+        )
+    }
+
     /// Whether it is a request that any operator may send: nothing lasts, so it may strike beside another fault.
     pub fn is_administrative(self) -> bool {
         matches!(self, Self::Defragment | Self::Compact | Self::Snapshot | Self::MoveLeader)

@@ -13,7 +13,7 @@ use std::{
 use tokio::{sync::watch, task, time};
 
 use crate::{
-    check::{self, assumptions, case::Case, reduce},
+    check::{self, assumptions, case::Case, judgement::Guarantee, reduce},
     clock::monotonic_now,
     history::reader,
     lab::finding::{Finding, each_once},
@@ -62,6 +62,8 @@ pub struct Judged {
     pub broken: Vec<Finding>,
     /// The names of the guarantees that could not be decided.
     pub undecided: Vec<String>,
+    /// The guarantees that hold, and were not empty words.
+    pub holding: Vec<Guarantee>,
 }
 
 /// Judges what was recorded by the time named, or all of it; nothing if the files can't be read, which is another
@@ -73,7 +75,7 @@ pub fn judge(folder: &Path, until: Option<Monotonic>) -> Judged {
     }
     let malformed = assumptions::violations(&histories);
     if !malformed.is_empty() {
-        return Judged { broken: vec![Finding::malformed(malformed)], undecided: vec![] };
+        return Judged { broken: vec![Finding::malformed(malformed)], ..Judged::default() };
     }
     let mut judged = Judged::default();
     let case = if until.is_some() { Case::hasty(&histories) } else { Case::new(&histories) };
@@ -81,6 +83,7 @@ pub fn judge(folder: &Path, until: Option<Monotonic>) -> Judged {
         match judgement.verdict {
             Verdict::Broken(_) => judged.broken.push(Finding::of(&judgement)),
             Verdict::Undecided(_) => judged.undecided.push(judgement.guarantee.name()),
+            Verdict::Holds if judgement.looked_at > 0 => judged.holding.push(judgement.guarantee),
             Verdict::Holds => {}
         }
     }

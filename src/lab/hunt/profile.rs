@@ -10,7 +10,9 @@ use crate::{
     capability::{Capability, Lacks},
     lab::{
         composer::Ending,
+        etcd_binary::EtcdVersion,
         fault::{kind::Kind, profile::Profile as Faults},
+        known::Setting,
         setup::Setup,
     },
     report::totals::counted,
@@ -200,6 +202,12 @@ impl Profile {
             self.classes.retain(|class| *class != Class::Auth);
         }
         self
+    }
+
+    /// What findings of its timelines are made with.
+    pub fn setting(&self, version: Option<EtcdVersion>) -> Setting<'_> {
+        let crashes = self.faults.weights.keys().any(|kind| kind.crashes_members());
+        Setting { version, classes: &self.classes, crashes }
     }
 
     /// What its cluster is brought up with, of a server that lacks this.

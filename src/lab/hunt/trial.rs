@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     capability::Lacks,
+    check::judgement::Guarantee,
     history::reader,
     lab::{
         cluster::Cluster,
@@ -62,7 +63,7 @@ pub(super) struct Trial {
     pub found: Vec<Found>,
     /// What could not be decided.
     pub undecided: Vec<String>,
-    /// The states that it came to.
+    /// The states that it came to, among them that guarantees were held against something.
     pub reached: Vec<&'static str>,
     /// How much was recorded.
     pub counts: Counts,
@@ -127,15 +128,16 @@ impl Ground<'_> {
         let by_lab = Finding::among(&alone.properties());
         let findings = finding::each_once(live.into_iter().chain(seen.judged.broken).chain(by_lab));
         let Order { number, target, profile, .. } = order;
+        let states = seen.reached.into_iter().map(State::message);
         let trial = Trial {
             number,
             etcd: target.name.clone(),
-            found: known::explain(&findings, target.version, &profile.classes),
+            found: known::explain(&findings, profile.setting(target.version)),
             profile,
             ended: self.started.elapsed(),
             took: begun.elapsed(),
             undecided: seen.judged.undecided,
-            reached: seen.reached.into_iter().map(State::message).collect(),
+            reached: states.chain(seen.judged.holding.into_iter().map(Guarantee::occasion)).collect(),
             counts: seen.counts,
         };
         Ok(Ended { trial, target, ran, folder, cluster })
@@ -160,10 +162,10 @@ impl Ground<'_> {
         let Order { number, seed, target, profile } = order;
         let (sender, stop) = watch::channel(false);
         let judge = {
-            let (version, classes, options) = (target.version, profile.classes.clone(), self.options.clone());
+            let (version, profile, options) = (target.version, profile.clone(), self.options.clone());
             let look_for = self.look_for.clone();
             let ends = move |findings: &[Finding]| {
-                let found = known::explain(findings, version, &classes);
+                let found = known::explain(findings, profile.setting(version));
                 let ends_it = |found: &Found| match &look_for {
                     Some(property) => found.finding.property == *property,
                     None => is_of_interest(found, &options) || hides_the_rest(found, &options),
