@@ -30,6 +30,7 @@ pub mod progress;
 pub mod project;
 pub mod retention;
 pub mod run;
+mod say;
 pub mod sdk_output;
 pub mod server;
 pub mod setup;

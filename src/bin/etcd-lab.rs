@@ -1,7 +1,12 @@
 //! Runs the whole system locally: cluster, test commands, verdicts. Arguments in, a table and an exit code
 //! out; what it does lies in the library.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    io::{Write as _, stderr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use etcd_antithesis::{
@@ -190,12 +195,12 @@ fn main() -> ExitStatus {
             result
         }
         Err(error) => {
-            eprintln!("error: failed to start: {error}");
+            let _ = writeln!(stderr(), "error: failed to start: {error}");
             return ExitStatus::Surroundings;
         }
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        let _ = writeln!(stderr(), "error: {error}");
         error.exit_status()
     })
 }
@@ -206,7 +211,7 @@ async fn until_interrupted(arguments: Arguments) -> Result<ExitStatus, LabError>
     tokio::select! {
         result = &mut work => result,
         name = interrupted() => {
-            eprintln!("{name}");
+            let _ = writeln!(stderr(), "{name}");
             drop(work);
             Ok(ExitStatus::Interrupted)
         }

@@ -22,7 +22,7 @@ use crate::{
     },
     exit::ExitStatus,
     history::reader::{self, History},
-    lab::{error::LabError, progress::Progress, run},
+    lab::{error::LabError, progress::Progress, run, say::say_aside},
     report::{
         error::{ReportError, failed},
         judged::{self, Figures, Judged, Summary, json, text},
@@ -78,7 +78,7 @@ pub fn run(options: &Options) -> Result<ExitStatus, LabError> {
     let is_empty = |judged: &Judged| judged.figures.operations + judged.figures.streams == 0;
     let worst = judged::worst(&all);
     if worst == Summary::Holds && all.iter().all(is_empty) {
-        eprintln!("nothing was recorded there, so there was nothing to judge");
+        say_aside!("nothing was recorded there, so there was nothing to judge");
         return Ok(ExitStatus::Undecided);
     }
     Ok(status(worst))

@@ -10,6 +10,7 @@ use crate::{
         etcd_binary::EtcdVersion,
         fault::action::{Ability, Action, ActionError, Topology},
         local::{self, LocalCluster, LocalError},
+        say::say_aside,
         setup::Setup,
         template::{Entry, TestCommand},
         workspace::{ClusterKind, TimelineFolder, Workspace, WorkspaceError},
@@ -306,9 +307,9 @@ impl Drop for UpCluster<'_> {
         if !self.is_up {
             return;
         }
-        eprintln!("taking the cluster down; what was recorded is in {}", self.folder.path().display());
+        say_aside!("taking the cluster down; what was recorded is in {}", self.folder.path().display());
         if let Err(error) = self.take_down() {
-            eprintln!(
+            say_aside!(
                 "failed to take the cluster down: {error}\nrun `etcd-lab down` when the cause is mended"
             );
         }

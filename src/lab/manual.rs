@@ -23,6 +23,7 @@ use crate::{
         local::LocalCluster,
         prepare::{self, ClusterOptions},
         run::{self, Lab},
+        say::say,
         timeline::{self, Context, Plan},
         workspace::{ClusterKind, RunFolder, State, WorkspaceError, failed},
     },
@@ -62,14 +63,14 @@ pub async fn up(options: &ClusterOptions) -> Result<ExitStatus, LabError> {
     match kind {
         ClusterKind::Compose => {
             up.leave_up();
-            println!("the system is ready; run commands in it with `etcd-lab test`,");
-            println!("or one with `docker exec client1 /opt/antithesis/test/v1/main/<command>`;");
-            println!("`etcd-lab down` takes it down");
+            say!("the system is ready; run commands in it with `etcd-lab test`,");
+            say!("or one with `docker exec client1 /opt/antithesis/test/v1/main/<command>`;");
+            say!("`etcd-lab down` takes it down");
             Ok(ExitStatus::Holds)
         }
         ClusterKind::Processes => {
-            println!("the system is ready: export ETCDCTL_ENDPOINTS={}", state.endpoints);
-            println!("`etcd-lab test` in another terminal runs commands on it; Ctrl-C takes it down");
+            say!("the system is ready: export ETCDCTL_ENDPOINTS={}", state.endpoints);
+            say!("`etcd-lab test` in another terminal runs commands on it; Ctrl-C takes it down");
             drop(lock);
             std::future::pending().await
         }
@@ -149,7 +150,7 @@ pub async fn down() -> Result<ExitStatus, LabError> {
     }
     lab.workspace.clear_state()?;
     lab.progress.finish();
-    println!("nothing is up");
+    say!("nothing is up");
     Ok(ExitStatus::Holds)
 }
 
@@ -179,7 +180,7 @@ pub async fn logs(service: Option<&str>, follow: bool) -> Result<ExitStatus, Lab
         for path in log_files(&place)? {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             if service.is_none_or(|service| service == name) {
-                println!("==> {name} ({})", path.display());
+                say!("==> {name} ({})", path.display());
                 let copied =
                     fs::File::open(&path).and_then(|mut file| io::copy(&mut file, &mut io::stdout()));
                 failed(copied, "read", &path)?;
@@ -203,21 +204,21 @@ fn log_files(folder: &std::path::Path) -> Result<Vec<PathBuf>, WorkspaceError> {
 pub fn template(place: &str, sdk_output: &[PathBuf]) -> Result<ExitStatus, LabError> {
     let linted = lint::lint(place, sdk_output)?;
     for (command, role) in &linted.commands {
-        println!("{command}: {role}");
+        say!("{command}: {role}");
     }
     for finding in &linted.findings {
-        println!("{}: {}", finding.severity, finding.text);
+        say!("{}: {}", finding.severity, finding.text);
     }
     let errors = linted.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let warnings = linted.findings.len() - errors;
-    println!("{} commands, {errors} errors, {warnings} warnings", linted.commands.len());
+    say!("{} commands, {errors} errors, {warnings} warnings", linted.commands.len());
     Ok(if errors == 0 { ExitStatus::Holds } else { ExitStatus::Broken })
 }
 
 /// Shows the kinds of faults.
 pub fn faults() -> ExitStatus {
     let lacking = [("to be had", list::never()), ("with local processes here", list::of_processes())];
-    println!("{}", list::table(&lacking, run::width()));
+    say!("{}", list::table(&lacking, run::width()));
     ExitStatus::Holds
 }
 

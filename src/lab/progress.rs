@@ -11,7 +11,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::lab::log_tail::log_tail;
+use crate::lab::{log_tail::log_tail, say::say_aside};
 
 const TICK: Duration = Duration::from_millis(120);
 /// How often a sign of life is printed where there is no terminal.
@@ -79,7 +79,7 @@ impl Progress {
 
     fn print(&self, text: &str) {
         self.last_print.set(Instant::now());
-        eprintln!("{text}");
+        say_aside!("{text}");
     }
 
     /// Shows the last line of the log at `path` while `work` goes on.
@@ -99,9 +99,10 @@ impl Progress {
 
     /// A sentence that stays.
     pub fn note(&self, text: &str) {
-        match &self.bar {
-            Some((bar, _)) => bar.println(text),
-            None => eprintln!("{text}"),
+        if let Some((bar, _)) = &self.bar {
+            bar.println(text);
+        } else {
+            say_aside!("{text}");
         }
     }
 

@@ -22,6 +22,7 @@ use crate::{
         progress::Progress,
         project::Project,
         retention,
+        say::{say, say_aside},
         timeline::{self, Context, Plan, Ran},
         workspace::{ClusterKind, RunFolder, TimelineFolder, Workspace},
     },
@@ -93,7 +94,7 @@ impl Lab {
 /// The seed that was asked for or a new one, told before all else.
 pub fn announced_seed(asked: Option<u64>) -> u64 {
     let seed = asked.unwrap_or_else(|| StdRng::from_entropy().r#gen());
-    println!("seed {seed} (repeat the schedule with --seed {seed})");
+    say!("seed {seed} (repeat the schedule with --seed {seed})");
     seed
 }
 
@@ -260,15 +261,15 @@ pub fn show_files(run: &RunFolder) {
     match report::write(run.path()) {
         Ok(written) => show_report(&written),
         // The verdicts stand all the same.
-        Err(error) => eprintln!("error: there is no report: {error}"),
+        Err(error) => say_aside!("error: there is no report: {error}"),
     }
-    println!("everything is in {}", run.path().display());
+    say!("everything is in {}", run.path().display());
 }
 
 /// Says what a run was made of, and where its report is.
 pub fn show_report(written: &Written) {
-    println!("{}", text::folded(&written.totals.to_string(), width()));
-    println!("report: {}", written.page.display());
+    say!("{}", text::folded(&written.totals.to_string(), width()));
+    say!("report: {}", written.page.display());
 }
 
 /// `COLUMNS` if it is set, or what the terminal has.
@@ -286,6 +287,6 @@ pub fn colour() -> text::Colour {
 
 /// Shows verdicts in the width and with the colours that the terminal has.
 pub fn show(properties: &[Property]) -> ExitStatus {
-    println!("{}", text::verdict_table(properties, width(), colour()));
+    say!("{}", text::verdict_table(properties, width(), colour()));
     if evaluate::all_hold(properties) { ExitStatus::Holds } else { ExitStatus::Broken }
 }

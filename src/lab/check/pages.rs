@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use super::{judge, sets, write_page};
 use crate::{
-    lab::error::LabError,
+    lab::{error::LabError, say::say_aside},
     report::{self, page::history},
 };
 
@@ -17,7 +17,7 @@ const PAGES_AT_MOST: usize = 5;
 pub fn write(run: &Path) {
     for number in report::broken_timelines(run).into_iter().take(PAGES_AT_MOST) {
         if let Err(error) = write_one(run, number) {
-            eprintln!("error: there is no picture of the histories of timeline {number}: {error}");
+            say_aside!("error: there is no picture of the histories of timeline {number}: {error}");
         }
     }
 }

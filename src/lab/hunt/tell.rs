@@ -11,6 +11,7 @@ use crate::{
         error::LabError,
         known::{self, Found, Issue},
         run,
+        say::say,
     },
     report::{
         property::{Kind, Outcome, Property},
@@ -68,12 +69,12 @@ impl Hunt<'_> {
         self.show_found();
         self.show_counts();
         for left_out in self.ground.left_out {
-            println!("{}", text::folded(&left_out.to_string(), run::width()));
+            say!("{}", text::folded(&left_out.to_string(), run::width()));
         }
         if !never.is_empty() {
             let words =
                 if self.ground.options.thorough { "not thorough, never reached" } else { "never reached" };
-            println!("{words}: {}", never.join("; "));
+            say!("{words}: {}", never.join("; "));
         }
         if let Some(shrunk) = &self.shrunk {
             self.tell_shrunk(shrunk)?;
@@ -104,7 +105,7 @@ impl Hunt<'_> {
             } else {
                 String::new()
             };
-            println!("{all} timelines: all holds{but}");
+            say!("{all} timelines: all holds{but}");
             return;
         }
         let mut table = plain_table(run::width());
@@ -117,16 +118,14 @@ impl Hunt<'_> {
             let first = format!("{:.0} s, in timeline {}", row.first, row.timelines[0]);
             table.add_row([property, etcd, &known, &often, &first, &row.evidence]);
         }
-        println!("{table}");
+        say!("{table}");
     }
 
     fn show_counts(&self) {
         let mut all = Counts::default();
         self.trials.iter().for_each(|trial| all += trial.counts);
         let Counts { operations, unknown, watches, faults } = all;
-        println!(
-            "{operations} operations ({unknown} of unknown outcome), {watches} watches, {faults} faults"
-        );
+        say!("{operations} operations ({unknown} of unknown outcome), {watches} watches, {faults} faults");
     }
 
     fn tell_shrunk(&self, shrunk: &Shrunk) -> Result<(), LabError> {
@@ -139,12 +138,12 @@ impl Hunt<'_> {
             is_cut_off.then(|| "the time was over before all smaller profiles were tried".to_owned()),
         );
         profile.write(&path, &lines)?;
-        println!("\n{profile}\n{}", lines.join("\n"));
+        say!("\n{profile}\n{}", lines.join("\n"));
         let etcd = if self.is_etcd { format!(" --etcd {etcd}") } else { String::new() };
         let capabilities = self.ground.options.capabilities.as_ref();
         let capabilities = capabilities.map(|path| format!(" --capabilities {}", path.display()));
         let again = format!("etcd-lab hunt{etcd}{}", capabilities.unwrap_or_default());
-        println!("again: {again} --profile {}", path.display());
+        say!("again: {again} --profile {}", path.display());
         Ok(())
     }
 

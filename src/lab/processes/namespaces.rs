@@ -19,7 +19,7 @@ use std::{
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use super::{Place, spawn};
-use crate::lab::fault::network as filter;
+use crate::lab::{fault::network as filter, say::say_aside};
 use subnet::Subnet;
 
 /// All our namespaces begin like this, followed by the process id of who made them.
@@ -167,7 +167,7 @@ impl Network {
     /// Ends what still runs in it, and removes it; once more does nothing.
     pub fn remove(&self) {
         if let Err(error) = remove(&format!("{}-", self.name), Some(&self.host_link)) {
-            eprintln!("{error}\nrun `etcd-lab down` when the cause is mended");
+            say_aside!("{error}\nrun `etcd-lab down` when the cause is mended");
         }
     }
 
