@@ -155,7 +155,7 @@ fn a_key_that_was_put_too_soon_can_not_be_put_again() {
         all_hold(vec![(
             "the other key was put first",
             vec![
-                (put("k", "0"), Some(is_put(2))),
+                (put("k", "z"), Some(is_put(2))),
                 (put("j", "1"), None),
                 (put("k", "x"), None),
                 (put("k", "y"), None),
