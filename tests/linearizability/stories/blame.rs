@@ -143,6 +143,21 @@ fn what_would_not_have_helped_hangs_on_unknown_writes() {
     )]);
 }
 
+/// A key that a lease took with it hangs on the write that attached it, though that left the key where it was.
+#[test]
+fn what_a_lease_took_hangs_on_who_attached_it() {
+    let attach = Txn { compare: vec![], success: vec![leased("b")], failure: vec![put("c", "1")] };
+    all_hold(vec![(
+        "the lease took the key",
+        vec![
+            (put("b", "1"), Some(is_put(2))),
+            (Request::Txn(attach), None),
+            (leased("c"), None),
+            (read("b", false), Some(is_counted(4, 0))),
+        ],
+    )]);
+}
+
 /// A gap can't put a key once more where an earlier one did so needlessly.
 #[test]
 fn a_key_that_was_put_too_soon_can_not_be_put_again() {
