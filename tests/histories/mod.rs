@@ -104,6 +104,25 @@ impl Shape {
         }
     }
 
+    /// Too large for every order to be tried, and small enough for thousands of them, each with much of some things
+    /// and nothing of others: what hides a fault in one is missing in another.
+    pub fn swarm(random: &mut StdRng) -> Self {
+        let mut one_of = |shares: &[u32]| shares[random.gen_range(0..shares.len())];
+        let (deletes, transactions, ranges) =
+            (one_of(&[0, 5, 20]), one_of(&[0, 10, 30, 50]), one_of(&[0, 5, 20]));
+        Self {
+            unknown_percent: one_of(&[20, 40, 60]),
+            deletes,
+            transactions,
+            ranges,
+            compactions: 0,
+            operations: random.gen_range(4..22),
+            clients: random.gen_range(1..4),
+            keys: random.gen_range(1..5),
+            ..Self::small(random)
+        }
+    }
+
     /// What the benches measure.
     pub fn bench(operations: usize, keys: usize, unknown_percent: u32) -> Self {
         Self {

@@ -104,7 +104,13 @@ fn larger_valid_histories_hold() {
 /// Histories with everything in them, where a wrong choice shows only much later, are never called broken.
 #[test]
 fn what_happened_is_never_broken() {
-    never_broken(0..400);
+    never_broken(0..400, long);
+}
+
+/// Short ones with many writes of unknown fate, each with much of a few things, neither.
+#[test]
+fn what_happened_at_random_is_never_broken() {
+    never_broken(0..5_000, Shape::swarm);
 }
 
 /// The same for many more of them.
@@ -112,21 +118,25 @@ fn what_happened_is_never_broken() {
 #[ignore = "takes minutes; run by hand"]
 fn what_happened_is_never_broken_for_longer() {
     let (start, cases) = (number("SEED", 1_000_000), number("CASES", 50_000));
-    never_broken(start..start + cases);
+    never_broken(start..start + cases, long);
+    never_broken(start..start + 10 * cases, Shape::swarm);
 }
 
-fn never_broken(seeds: std::ops::Range<u64>) {
+fn long(random: &mut StdRng) -> Shape {
+    Shape {
+        operations: random.gen_range(30..400),
+        clients: random.gen_range(2..12),
+        keys: random.gen_range(2..30),
+        unknown_percent: [2, 5, 20, 40][random.gen_range(0..4)],
+        ..Shape::small(random)
+    }
+}
+
+fn never_broken(seeds: std::ops::Range<u64>, shape: fn(&mut StdRng) -> Shape) {
     let mut undecided = 0;
     let count = seeds.end - seeds.start;
     for seed in seeds {
-        let mut random = StdRng::seed_from_u64(seed);
-        let shape = Shape {
-            operations: random.gen_range(30..400),
-            clients: random.gen_range(2..12),
-            keys: random.gen_range(2..30),
-            unknown_percent: [2, 5, 20, 40][random.gen_range(0..4)],
-            ..Shape::small(&mut random)
-        };
+        let shape = shape(&mut StdRng::seed_from_u64(seed));
         let found = linearizable::check(&generate(shape, seed).histories());
         assert!(!matches!(found.verdict, Verdict::Broken(_)), "seed {seed} {shape:?}: {:?}", found.verdict);
         undecided += u64::from(found.verdict != Verdict::Holds);

@@ -1,6 +1,8 @@
 //! Short histories of a new store: who did what, and what they were told. Most have writes of unknown fate, and hold,
 //! whichever of them is tried first.
 
+mod blame;
+
 use etcd_antithesis::{
     check::{self, case::Case, judgement::Guarantee, linearizable},
     history::reader::{Message, Operation, Stream},
@@ -16,9 +18,12 @@ use etcd_antithesis::{
 
 use super::{histories::Generated, sequence::refuse};
 
+/// What was asked for, and the answer with its revision, if there was one.
+type Done = (Request, Option<(i64, Answer)>);
+
 /// What was done on a new store: one operation after another, each by a client of its own, as often as not without an
 /// answer; else at that revision.
-fn story(done: Vec<(Request, Option<(i64, Answer)>)>) -> Generated {
+fn story(done: Vec<Done>) -> Generated {
     let operation = |(number, (request, answer)): (u64, (_, Option<(i64, Answer)>))| Operation {
         id: OperationId(number),
         process: ProcessId(number),
@@ -36,7 +41,7 @@ fn story(done: Vec<(Request, Option<(i64, Answer)>)>) -> Generated {
     Generated { revision: 1, pairs: vec![], operations, streams: vec![], end: vec![] }
 }
 
-fn judged(done: Vec<(Request, Option<(i64, Answer)>)>) -> Verdict {
+fn judged(done: Vec<Done>) -> Verdict {
     linearizable::check(&story(done).histories()).verdict
 }
 
@@ -216,7 +221,7 @@ fn values_matter_where_they_are_kept_or_sorted_by() {
 }
 
 /// What is counted hangs on what was done since the last count, and on what that came upon: each count that one of two
-/// writes of unknown fate explains holds, whichever is tried first.
+/// writes of unknown fate explains holds, whichever is tried first, and however many keys there may be.
 #[test]
 fn a_count_hangs_on_what_was_done_since_another() {
     let everything = |count| Some(is_counted(3, count));
@@ -290,8 +295,9 @@ fn a_count_hangs_on_what_was_done_since_another() {
     ];
     for (name, counts, is_told, done) in stories {
         let last = done.iter().filter_map(|(_, answer)| answer.as_ref()).map(|(revision, _)| *revision).max();
-        let verdicts = |counted| {
-            let mut done = done.clone();
+        let verdicts = |others: i64, counted| {
+            let named = (0..others).map(|other| (read(&format!("n{other}"), false), Some(is_counted(1, 0))));
+            let mut done: Vec<Done> = named.chain(done.clone()).collect();
             done.push((count(), Some(is_counted(last.unwrap(), counted))));
             let mut story = story(done);
             story.streams.extend(is_told.then(|| tells_delete("x1", 4)));
@@ -300,11 +306,17 @@ fn a_count_hangs_on_what_was_done_since_another() {
             let asked = [Guarantee::Linearizable, Guarantee::WatchAgreement];
             judged.filter(|it| asked.contains(&it.guarantee)).map(|it| it.verdict).collect::<Vec<_>>()
         };
-        for counted in counts {
-            assert_eq!(verdicts(counted), [Verdict::Holds, Verdict::Holds], "{name}: {counted}");
-        }
-        for counted in [0, 9] {
-            assert!(matches!(verdicts(counted)[0], Verdict::Broken(_)), "{name}: {counted}");
+        for others in [0, 20] {
+            for counted in counts {
+                let verdicts = verdicts(others, counted);
+                assert_eq!(verdicts, [Verdict::Holds, Verdict::Holds], "{name}: {counted}, {others}");
+            }
+            for counted in [0, 9] {
+                assert!(
+                    matches!(verdicts(others, counted)[0], Verdict::Broken(_)),
+                    "{name}: {counted}, {others}"
+                );
+            }
         }
     }
 }

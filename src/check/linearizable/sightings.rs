@@ -170,9 +170,8 @@ impl<'h> Sightings<'h> {
         }
         for (key, gap) in pinned {
             let list = Self::slot(&mut self.puts, key);
-            if let Err(place) = list.binary_search(&gap) {
-                list.insert(place, gap);
-            }
+            let place = list.partition_point(|revision| *revision < gap);
+            list.insert(place, gap);
         }
     }
 

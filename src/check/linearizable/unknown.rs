@@ -362,9 +362,9 @@ fn may_write(request: &Request, key: &Blob) -> bool {
     }
 }
 
-/// Whether a request may delete a key, or attach it to a lease, which deletes it when it ends, whatever the state.
+/// Whether a request may delete a key, whatever the state.
 fn may_delete(request: &Request, key: &Blob) -> bool {
-    let mut may = may_put(request, key, &|put| put.lease != LeaseId(0));
+    let mut may = false;
     deletes(request, &mut |keys| may |= keys.contains(key));
     may
 }

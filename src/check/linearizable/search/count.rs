@@ -77,7 +77,8 @@ impl<'h> Search<'h, '_> {
         match (candidate.kind, candidate.operation) {
             // Either the key was there, or this would not have filled the gap.
             (Kind::Delete, _) => since.done.extend(candidate.key),
-            (Kind::LeaseEnd(lease), _) => self.blame_lease(lease, since.revision, since.blame),
+            // Which keys the lease had is asked when it is taken back.
+            (Kind::LeaseEnd(_), _) => {}
             (_, Some((_, request))) => self.count_hangs_on(request, None, since),
             (Kind::Loss, _) | (_, None) => since.blame.anything(0..gap),
         }

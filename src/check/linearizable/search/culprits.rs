@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::{
     model::store::{KeyId, Pair},
     operation::Operator,
-    types::{Blob, LeaseId},
+    types::Blob,
 };
 
 /// The gaps that explain a conflict.
@@ -36,7 +36,8 @@ pub(in crate::check::linearizable) struct Aspect<'h> {
 pub(in crate::check::linearizable) enum Metadata {
     /// Nothing.
     Irrelevant,
-    /// That it is there: only what deletes it helps, or attaches it to a lease, which deletes it.
+    /// That it is there: only what deletes it helps. Where it would have to be attached to a lease before, the gap that
+    /// ended the lease blames that.
     There,
     /// That it is not there: only a put helps.
     Absent,
@@ -101,7 +102,7 @@ impl<'h> Aspect<'h> {
 
     /// Whether a change that left the key like this may avoid the conflict.
     pub fn is_mended(self, pair: Option<&Pair<'h>>) -> bool {
-        let goes = pair.is_none_or(|pair| pair.lease != LeaseId(0));
+        let goes = pair.is_none();
         let metadata = match self.metadata {
             Metadata::Irrelevant => false,
             Metadata::There => goes,
