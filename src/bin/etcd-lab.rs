@@ -161,7 +161,8 @@ struct HuntOptions {
     /// Use this profile in all timelines instead of drawing one for each
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
-    /// How many timelines go on beside each other (processes only) [default: as many as there are cores]
+    /// How many timelines go on beside each other (processes only) [default: as many as there are cores,
+    /// 8 at most]
     #[arg(long, value_name = "NUMBER")]
     at_once: Option<NonZeroUsize>,
     /// Begin no further timeline after this long

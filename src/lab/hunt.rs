@@ -51,6 +51,8 @@ use crate::{
 pub const PROFILE_FILE: &str = "profile.toml";
 /// After so many timelines, a hunt that is to be thorough leans those that it draws to states that none came to.
 const LEANS_AFTER: usize = 6;
+/// More timelines than this go on at once only if they are asked for: each has the members' memory and disk.
+const AT_ONCE_AT_MOST: usize = 8;
 /// What a hunt ran and found, in the run's folder.
 const RECORD_FILE: &str = "hunt.json";
 
@@ -67,7 +69,8 @@ pub struct Options {
     pub members: Vec<Members>,
     /// The one profile of all timelines; drawn for each if there is none.
     pub profile: Option<PathBuf>,
-    /// How many timelines go on beside each other; as many as there are cores if none is given, one in containers.
+    /// How many timelines go on beside each other; if none is given, as many as there are cores,
+    /// 8 at most, and one in containers.
     pub at_once: Option<NonZeroUsize>,
     /// When no further timeline begins.
     pub time: Duration,
@@ -176,7 +179,8 @@ fn at_once(options: &Options, kind: ClusterKind) -> Result<usize, LabError> {
         }
         ClusterKind::Compose => Ok(1),
         ClusterKind::Processes => {
-            Ok(asked.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get)))
+            let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+            Ok(asked.unwrap_or(cores.min(AT_ONCE_AT_MOST)))
         }
     }
 }
@@ -256,6 +260,7 @@ impl<'a> Hunt<'a> {
     async fn hunt(&mut self, targets: &[Target], profile: Option<&Profile>) -> Result<ExitStatus, LabError> {
         let options = self.ground.options;
         let (mut status, mut of_interest) = (ExitStatus::Holds, None);
+        self.ground.stage.progress.stage("Hunting");
         let mut running = Running::new();
         loop {
             while of_interest.is_none()
@@ -355,6 +360,8 @@ impl<'a> Hunt<'a> {
         }
         stage.progress.note(&tell::line(&trial, &target.words()));
         self.trials.push(trial.clone());
+        let broken = self.trials.iter().filter(|trial| !trial.found.is_empty()).count();
+        stage.progress.live(&format!("{} timelines, {broken} of them broke something", self.trials.len()));
         run::judge(&self.evaluation, stage.run)?;
         stage.keep_within(self.ground.options.disk_limit, &self.evaluation)?;
         Ok((trial, target))

@@ -26,6 +26,8 @@ pub struct Progress {
     /// With all that are shown below each other.
     bar: Option<(ProgressBar, MultiProgress)>,
     stage: RefCell<Option<(String, Instant)>>,
+    /// Whether it is one of several, whose parts are not worth a line each.
+    is_beside: bool,
     last_print: Cell<Instant>,
 }
 
@@ -33,16 +35,16 @@ impl Progress {
     /// A spinner if standard error is a terminal that can show one.
     pub fn new() -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self::among((stderr().is_terminal() && !dumb).then(MultiProgress::new))
+        Self::among((stderr().is_terminal() && !dumb).then(MultiProgress::new), false)
     }
 
     /// The line of work that goes on beside this, below it.
     #[must_use]
     pub fn beside(&self) -> Self {
-        Self::among(self.bar.as_ref().map(|(_, all)| all.clone()))
+        Self::among(self.bar.as_ref().map(|(_, all)| all.clone()), true)
     }
 
-    fn among(all: Option<MultiProgress>) -> Self {
+    fn among(all: Option<MultiProgress>, is_beside: bool) -> Self {
         let bar = all.map(|all| {
             let template = "{spinner} {elapsed:>4} {wide_msg}";
             let style = ProgressStyle::with_template(template).expect("the template is well-formed");
@@ -50,7 +52,7 @@ impl Progress {
             bar.enable_steady_tick(TICK);
             (bar, all)
         });
-        Self { bar, stage: RefCell::new(None), last_print: Cell::new(Instant::now()) }
+        Self { bar, stage: RefCell::new(None), is_beside, last_print: Cell::new(Instant::now()) }
     }
 
     /// A new piece of work begins, and the one before is done.
@@ -116,7 +118,7 @@ impl Progress {
 
     fn close_stage(&self) {
         if let Some((text, started)) = self.stage.borrow_mut().take()
-            && let Some((bar, _)) = &self.bar
+            && let (Some((bar, _)), false) = (&self.bar, self.is_beside)
         {
             bar.println(format!("{text}: {:.1} s", started.elapsed().as_secs_f64()));
         }

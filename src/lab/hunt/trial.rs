@@ -178,7 +178,7 @@ impl Ground<'_> {
         let Profile { duration, ending, faults, .. } = profile;
         let (number, seed, duration, ending) = (*number, *seed, *duration, *ending);
         let plan = Plan { number, seed, duration, ending, faults, guide: Some(&guide) };
-        let which = format!("Timeline {number}, {}: {profile}", target.words());
+        let which = format!("Timeline {number}, {}, {} members", target.words(), profile.members.count());
         let ran = stage.timeline(cluster, plan, folder, &Shown { which, keep: false }).await;
         judge.abort();
         ran
