@@ -207,8 +207,7 @@ impl Check<'_, '_> {
         let of_leases = leases.len();
         leases.sort_unstable();
         leases.dedup();
-        let base = self.baseline.revision;
-        let mut timeline = match Timeline::new(&self.rows, self.told, base, fillers + of_leases) {
+        let mut timeline = match Timeline::new(&self.rows, self.told, fillers + of_leases) {
             Ok(timeline) => timeline,
             Err(Contradiction::TooManyRevisions(index, reach)) if self.baseline.unsure.is_some() => {
                 return self.without_start(index, reach);

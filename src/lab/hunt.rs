@@ -259,6 +259,10 @@ type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Result<Ended, La
 impl<'a> Hunt<'a> {
     async fn hunt(&mut self, targets: &[Target], profile: Option<&Profile>) -> Result<ExitStatus, LabError> {
         let options = self.ground.options;
+        // To build images for the first time takes longer than many a hunt.
+        let first = self.ground.cluster(self.ground.stage, &targets[0]).await?;
+        self.idle.push((targets[0].name.clone(), first));
+        self.ground.started = Instant::now();
         let (mut status, mut of_interest) = (ExitStatus::Holds, None);
         self.ground.stage.progress.stage("Hunting");
         let mut running = Running::new();

@@ -127,8 +127,19 @@ impl Progress {
 
 fn last_line(path: &Path) -> Option<String> {
     let text = log_tail(path, LOG_TAIL_BYTES).ok()?;
-    let line = text.split(['\n', '\r']).map(str::trim).rfind(|line| !line.is_empty())?;
-    Some(line.chars().filter(|c| !c.is_control()).collect())
+    let lines = text.split(['\n', '\r']).map(without_escapes);
+    lines.map(|line| line.trim().to_owned()).rfind(|line| !line.is_empty())
+}
+
+/// What of a line is to be read: without colours and the like.
+fn without_escapes(line: &str) -> String {
+    let mut is_escape = false;
+    let is_read = |letter: &char| {
+        let was_escape = is_escape;
+        is_escape = *letter == '\u{1b}' || (is_escape && !letter.is_ascii_alphabetic());
+        !was_escape && !letter.is_control()
+    };
+    line.chars().filter(is_read).collect()
 }
 
 impl Default for Progress {
@@ -157,7 +168,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         assert_eq!(last_line(&path), None);
-        for (text, line) in [("", None), ("a\nb\n\n", Some("b")), ("10 %\r20 %", Some("20 %"))] {
+        let coloured = "\u{1b}[91m   Compiling\u{1b}[0m this\n\u{1b}[0m\n";
+        for (text, line) in [
+            ("", None),
+            ("a\nb\n\n", Some("b")),
+            ("10 %\r20 %", Some("20 %")),
+            (coloured, Some("Compiling this")),
+        ] {
             fs::write(&path, text).unwrap();
             assert_eq!(last_line(&path).as_deref(), line, "{text:?}");
         }

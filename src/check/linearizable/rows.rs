@@ -93,8 +93,8 @@ impl Seat {
 pub(super) struct Rows {
     /// In the order of operations.
     all: Vec<Row>,
-    /// The first revision whose state is known.
-    base: Revision,
+    /// The first revision whose state is known, relative to which rows tell revisions.
+    pub base: Revision,
     /// The operations that are not plain.
     pub rare: Vec<u32>,
     /// Those of them about locks and elections.

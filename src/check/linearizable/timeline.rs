@@ -92,8 +92,9 @@ pub(super) enum Contradiction {
 
 impl Timeline {
     /// Sorts operations in. At most so many revisions are made by others than those that were answered.
-    pub fn new(rows: &Rows, told: &Told<'_>, base: Revision, others: usize) -> Result<Self, Contradiction> {
-        let last = last_revision(rows, told, base, others)?;
+    pub fn new(rows: &Rows, told: &Told<'_>, others: usize) -> Result<Self, Contradiction> {
+        let base = rows.base;
+        let last = last_revision(rows, told, others)?;
         let revisions = usize::try_from(last.0 - base.0).expect("revisions are bounded by operations");
         let mut timeline = Self {
             base,
@@ -272,12 +273,8 @@ pub(super) fn answered(operation: &Operation) -> Option<(Role, Monotonic)> {
 
 /// The last revision that anybody saw, which must not be more than all writes together can make. So a history can't
 /// make the checker allocate without bound.
-fn last_revision(
-    rows: &Rows,
-    told: &Told<'_>,
-    base: Revision,
-    others: usize,
-) -> Result<Revision, Contradiction> {
+fn last_revision(rows: &Rows, told: &Told<'_>, others: usize) -> Result<Revision, Contradiction> {
+    let base = rows.base;
     let (last, seen_by) = rows.last.filter(|(last, _)| *last > base).unwrap_or((base, NONE));
     let writes = rows.writes.saturating_add(others);
     let reach = Revision(base.0.saturating_add(i64::try_from(writes).unwrap_or(i64::MAX)));

@@ -143,7 +143,8 @@ impl Ground<'_> {
         Ok(Ended { trial, target, ran, folder, cluster })
     }
 
-    async fn cluster(&self, stage: Stage<'_>, target: &Target) -> Result<Cluster, LabError> {
+    /// A cluster that can be brought up, once its programs or images are there.
+    pub async fn cluster(&self, stage: Stage<'_>, target: &Target) -> Result<Cluster, LabError> {
         let _alone = self.preparing.lock().await;
         let etcd = target.version.map(|_| target.name.clone());
         let wanted = ClusterOptions { etcd, ..self.wanted.clone() };

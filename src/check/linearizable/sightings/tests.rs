@@ -34,7 +34,7 @@ fn first_seen(operation: &Operation) -> (Revision, &'static str) {
     let key = Blob::from(KEY);
     let mut store = Store::at(Revision(1), []);
     let rows = Rows::new(&operations, &mut store);
-    let timeline = Timeline::new(&rows, &told, Revision(1), 9).expect("one operation contradicts nothing");
+    let timeline = Timeline::new(&rows, &told, 9).expect("one operation contradicts nothing");
     let sightings = Sightings::new(&operations, &told, &timeline, &mut store);
     let key = store.known(&key).expect("the operation is about it");
     let sighting = sightings.next(key, Revision(2)).expect("the operation saw it");
