@@ -162,6 +162,11 @@ pub async fn run(options: &Options) -> Result<ExitStatus, LabError> {
     let hunted = hunt.hunt(&targets, profile.as_ref()).await;
     log.write(&Event::RunEnded)?;
     lab.progress.finish();
+    let hunted = match hunted {
+        Err(error) if hunt.trials.is_empty() => return Err(error),
+        // What was found is not lost over a timeline that could not be run.
+        hunted => hunted,
+    };
     let has_reached_all = hunt.tell()?;
     match hunted? {
         ExitStatus::Holds if options.thorough && !has_reached_all => Ok(ExitStatus::Undecided),

@@ -208,6 +208,8 @@ pub fn explain(findings: &[Finding], setting: Setting<'_>) -> Vec<Found> {
     let diverging: BTreeSet<&Issue> = diverging.map(|bug| &bug.issue).collect();
     let found = |finding: Finding| {
         let mut known: Vec<&Issue> = bugs(&finding).into_iter().map(|bug| &bug.issue).collect();
+        // A bug that shows itself in several ways may do so in more than one of them.
+        known.dedup();
         if known.is_empty() {
             known.extend(&diverging);
         }
@@ -267,6 +269,7 @@ mod tests {
         let differs = finding("members-agree", "");
         assert_eq!(explained(&differs, "3.5.30", &[]), [] as [&str; 0]);
         assert_eq!(explained(&differs, "3.5.30", &[Class::PastInWrites]), ["#18667"]);
+        assert_eq!(explained(&differs, "3.5.16", &[Class::PastInWrites, Class::Auth]), ["#18667"]);
     }
 
     /// Where no member crashes, what crashes bring about is news.
