@@ -259,33 +259,21 @@ fn members(text: &str) -> Result<Members, String> {
 }
 
 fn hunt(common: CommonOptions, wanted: HuntOptions) -> hunt::Options {
-    let HuntOptions {
-        members,
-        capabilities,
-        profile,
-        at_once,
-        time,
-        shrink,
-        go_on,
-        thorough,
-        set_aside,
-        look_for,
-    } = wanted;
     let common = options(common);
     let etcd = common.cluster.etcd.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
     hunt::Options {
         kind: common.cluster.kind,
         etcd,
-        members,
-        capabilities,
-        profile,
-        at_once,
-        time,
-        shrink,
-        go_on,
-        thorough,
-        set_aside: set_aside.unwrap_or_default(),
-        look_for,
+        members: wanted.members,
+        capabilities: wanted.capabilities,
+        profile: wanted.profile,
+        at_once: wanted.at_once,
+        time: wanted.time,
+        shrink: wanted.shrink,
+        go_on: wanted.go_on,
+        thorough: wanted.thorough,
+        set_aside: wanted.set_aside.unwrap_or_default(),
+        look_for: wanted.look_for,
         seed: common.seed,
         disk_limit: common.disk_limit,
         needs_faults: common.needs_faults,

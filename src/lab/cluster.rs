@@ -279,7 +279,7 @@ impl<'a> UpCluster<'a> {
         folder: &'a TimelineFolder,
         workspace: &'a Workspace,
     ) -> Result<Self, ClusterError> {
-        workspace.is_up();
+        workspace.note_up();
         let up = Self { cluster, folder, workspace, is_up: true };
         up.cluster.up(folder).await?;
         Ok(up)
@@ -298,7 +298,7 @@ impl<'a> UpCluster<'a> {
     fn take_down(&mut self) -> Result<(), ClusterError> {
         self.is_up = false;
         self.cluster.down(self.folder)?;
-        Ok(self.workspace.is_down()?)
+        Ok(self.workspace.note_down()?)
     }
 }
 

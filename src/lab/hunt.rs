@@ -258,8 +258,10 @@ struct Hunt<'a> {
     shrunk: Option<Shrunk>,
 }
 
-/// Timelines that go on.
-type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Result<Ended, LabError>> + 'a>>>;
+/// A timeline that goes on.
+type Timeline<'a> = Pin<Box<dyn Future<Output = Result<Ended, LabError>> + 'a>>;
+/// Several, beside each other.
+type Running<'a> = FuturesUnordered<Timeline<'a>>;
 
 impl<'a> Hunt<'a> {
     async fn hunt(&mut self, targets: &[Target], profile: Option<&Profile>) -> Result<ExitStatus, LabError> {
@@ -341,11 +343,7 @@ impl<'a> Hunt<'a> {
     }
 
     /// A timeline that begins when it is first waited for.
-    fn begin(
-        &mut self,
-        target: Target,
-        profile: Profile,
-    ) -> Pin<Box<dyn Future<Output = Result<Ended, LabError>> + 'a>> {
+    fn begin(&mut self, target: Target, profile: Profile) -> Timeline<'a> {
         self.begun += 1;
         if self.ground.wanted.kind == Some(ClusterKind::Compose) {
             // All containers have the images that were built last.

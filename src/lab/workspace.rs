@@ -201,12 +201,12 @@ impl Workspace {
     }
 
     /// Notes that one more cluster is brought up.
-    pub fn is_up(&self) {
+    pub fn note_up(&self) {
         self.up.set(self.up.get() + 1);
     }
 
     /// Notes that one less is up; writes that down if it was the last.
-    pub fn is_down(&self) -> Result<(), WorkspaceError> {
+    pub fn note_down(&self) -> Result<(), WorkspaceError> {
         self.up.set(self.up.get().saturating_sub(1));
         if self.up.get() == 0 { self.clear_state() } else { Ok(()) }
     }

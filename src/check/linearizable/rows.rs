@@ -20,15 +20,15 @@ use crate::{
 pub(super) struct Row {
     pub call: Monotonic,
     pub returned: Monotonic,
-    part: Part,
+    role: PackedRole,
     key: u32,
 }
 
 /// What an operation did, and whether it may be stale, in four bytes.
 #[derive(Clone, Copy, Debug)]
-struct Part(u32);
+struct PackedRole(u32);
 
-impl Part {
+impl PackedRole {
     const WRITE: u32 = 1;
     const READ: u32 = 2;
     const BEFORE: u32 = 3;
@@ -53,7 +53,7 @@ impl Part {
         Self(role | if is_linearizable { 0 } else { Self::MAY_BE_STALE })
     }
 
-    fn role(self, base: Revision) -> Option<Role> {
+    fn unpack(self, base: Revision) -> Option<Role> {
         let revision = Revision(base.0 - 1 + i64::from(self.0 >> Self::SHIFT));
         match self.0 & Self::ROLE {
             Self::WRITE => Some(Role::Write(revision)),
@@ -67,7 +67,7 @@ impl Part {
 impl Row {
     /// Whether it may not be stale.
     pub fn is_linearizable(&self) -> bool {
-        self.part.0 & Part::MAY_BE_STALE == 0
+        self.role.0 & PackedRole::MAY_BE_STALE == 0
     }
 }
 
@@ -137,7 +137,11 @@ impl Rows {
             rows.all.push(Row {
                 call: operation.call,
                 returned: answered.map_or(Monotonic(u64::MAX), |(_, returned)| returned),
-                part: Part::new(answered.map(|(role, _)| role), base, operation.request.is_linearizable()),
+                role: PackedRole::new(
+                    answered.map(|(role, _)| role),
+                    base,
+                    operation.request.is_linearizable(),
+                ),
                 key,
             });
         }
@@ -161,7 +165,7 @@ impl Rows {
     pub fn answered(&self) -> impl DoubleEndedIterator<Item = (Seat, Role, &Row)> {
         let numbered = (0..u32::try_from(self.all.len()).unwrap_or(u32::MAX)).zip(&self.all);
         numbered
-            .filter_map(|(index, row)| Some((Seat { index, key: row.key }, row.part.role(self.base)?, row)))
+            .filter_map(|(index, row)| Some((Seat { index, key: row.key }, row.role.unpack(self.base)?, row)))
     }
 
     /// Lets go of the rows themselves.

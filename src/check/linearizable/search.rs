@@ -15,9 +15,9 @@ mod recent;
 mod room;
 mod told;
 
-pub(super) use self::culprits::{Aspect, Metadata};
 use std::hint::black_box;
 
+pub(super) use self::culprits::{Aspect, Metadata};
 use self::{culprits::Blame, frame::Frame, room::Room};
 use super::{
     LeaseEnd,

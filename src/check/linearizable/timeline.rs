@@ -212,8 +212,7 @@ impl Timeline {
 
     /// The operations that saw the state of a revision.
     pub fn readers(&self, revision: Revision) -> &[Seat] {
-        let slot = usize::try_from(revision.0 - self.base.0).unwrap_or(0);
-        &self.readers[self.starts[slot] as usize..self.starts[slot + 1] as usize]
+        self.all_readers(revision, revision)
     }
 
     /// The writers of all revisions from one to another, and nobody's seat for each gap.

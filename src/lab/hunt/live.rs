@@ -15,9 +15,8 @@ use tokio::{sync::watch, task, time};
 use crate::{
     check::{self, assumptions, case::Case, judgement::Guarantee, reduce},
     clock::monotonic_now,
-    history::reader,
+    history::reader::{self, History},
     lab::finding::{Finding, each_once},
-    types::Monotonic,
     verdict::Verdict,
 };
 
@@ -40,7 +39,7 @@ pub async fn watch(
         // In time is as good as by word.
         let _ = time::timeout(INTERVAL, over.wait_for(|over| *over)).await;
         let folder = folder.clone();
-        let judged = task::spawn_blocking(move || judge(&folder, Some(monotonic_now()))).await;
+        let judged = task::spawn_blocking(move || judge_so_far(&folder)).await;
         let after = Some(started.elapsed());
         let broken = judged.unwrap_or_default().broken.into_iter();
         let broken = broken.map(|finding| Finding { after, ..finding });
@@ -66,20 +65,22 @@ pub struct Judged {
     pub holding: Vec<Guarantee>,
 }
 
-/// Judges what was recorded by the time named, or all of it; nothing if the files can't be read, which is another
-/// property's to say. A recording that contradicts itself is broken, and nothing else of it is judged.
-pub fn judge(folder: &Path, until: Option<Monotonic>) -> Judged {
-    let Ok(mut histories) = reader::read_folder(folder) else { return Judged::default() };
-    if let Some(until) = until {
-        histories = reduce::until(&histories, until);
-    }
-    let malformed = assumptions::violations(&histories);
+/// Judges what was recorded by now; nothing if the files can't be read, which is another property's to say.
+fn judge_so_far(folder: &Path) -> Judged {
+    let now = monotonic_now();
+    let Ok(histories) = reader::read_folder(folder) else { return Judged::default() };
+    let histories = reduce::until(&histories, now);
+    judge(&histories, Case::hasty)
+}
+
+/// Judges histories. A recording that contradicts itself is broken, and nothing else of it is judged.
+pub fn judge<'h>(histories: &'h [History], case: fn(&'h [History]) -> Case<'h>) -> Judged {
+    let malformed = assumptions::violations(histories);
     if !malformed.is_empty() {
         return Judged { broken: vec![Finding::malformed(malformed)], ..Judged::default() };
     }
     let mut judged = Judged::default();
-    let case = if until.is_some() { Case::hasty(&histories) } else { Case::new(&histories) };
-    for judgement in check::all(&case) {
+    for judgement in check::all(&case(histories)) {
         match judgement.verdict {
             Verdict::Broken(_) => judged.broken.push(Finding::of(&judgement)),
             Verdict::Undecided(_) => judged.undecided.push(judgement.guarantee.name()),

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     capability::Lacks,
-    check::judgement::Guarantee,
+    check::{case::Case, judgement::Guarantee},
     history::reader,
     lab::{
         cluster::Cluster,
@@ -196,11 +196,13 @@ struct Seen {
 
 impl Seen {
     fn of(folder: &TimelineFolder, ran: &Ran, profile: &Profile) -> Self {
-        let histories = reader::read_folder(&folder.history()).unwrap_or_default();
+        let read = reader::read_folder(&folder.history());
+        let judged = read.as_ref().map(|histories| live::judge(histories, Case::new)).unwrap_or_default();
+        let histories = read.unwrap_or_default();
         Self {
             counts: Counts::of(&histories, ran.faults),
             reached: reach::of_timeline(folder, &histories, &ran.strikes, profile).into_iter().collect(),
-            judged: live::judge(&folder.history(), None),
+            judged,
         }
     }
 }
