@@ -10,6 +10,7 @@ pub mod exit;
 pub mod health;
 pub mod history;
 pub mod lab;
+pub mod memory;
 pub mod model;
 pub mod operation;
 pub mod probe;

@@ -22,6 +22,7 @@ use super::{
     record::{FORMAT_VERSION, OLDEST_VERSION, Preamble, Record},
 };
 use crate::{
+    memory::keep_freed,
     operation::{
         Failure, Outcome, Request, Response,
         stream::{Received, Sent},
@@ -131,6 +132,8 @@ fn refuse_two_boots(histories: &[History]) -> Result<(), HistoryError> {
 
 /// One history; none if not even its first line is whole.
 pub fn read_file(path: &Path) -> Result<Option<History>, HistoryError> {
+    // What reading has done with serves to check what was read.
+    keep_freed();
     let file = File::open(path).map_err(HistoryError::io("read", path))?;
     read_lines(path, BufReader::with_capacity(BUFFER_BYTES, file))
 }

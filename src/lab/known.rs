@@ -258,6 +258,9 @@ mod tests {
             finding("watch-life", "a watch was cancelled for a compaction of what it no longer needed");
         assert_eq!(explained(&ended, "3.4.23", &[]), ["#15271"]);
         assert_eq!(explained(&ended, "3.4.25", &[]), [] as [&str; 0]);
+        let untold = finding("watch-life", "a watch was not cancelled though its start was compacted");
+        assert_eq!(explained(&untold, "3.5.12", &[]), ["#17529"]);
+        assert_eq!(explained(&untold, "3.5.13", &[]), [] as [&str; 0]);
         let words = "an event in the first that a watch is told of any lacks the pair before it";
         let bare = finding("watch-previous", words);
         assert_eq!(explained(&bare, "3.5.30", &[]), ["late-options"]);
@@ -266,6 +269,9 @@ mod tests {
         assert_eq!(explained(&panics, "3.5.1", &[]), ["#14110"]);
         let endless = finding("lease-answers-agree", "lease 1 has 9223372036 s left of 60s");
         assert_eq!(explained(&endless, "3.4.23", &[]), ["#17642"]);
+        let early = finding("lease-not-early", "");
+        assert_eq!(explained(&early, "3.4.30", &[]), ["#15247"]);
+        assert_eq!(explained(&early, "3.4.31", &[]), [] as [&str; 0]);
         let differs = finding("members-agree", "");
         assert_eq!(explained(&differs, "3.5.30", &[]), [] as [&str; 0]);
         assert_eq!(explained(&differs, "3.5.30", &[Class::PastInWrites]), ["#18667"]);
