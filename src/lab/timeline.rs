@@ -150,10 +150,11 @@ fn says_complete(path: &Path) -> Result<bool, SdkOutputError> {
 /// Runs the commands on a system that is ready, and looks at its members meanwhile.
 pub async fn run(cluster: &mut Cluster, plan: Plan<'_>, context: Context<'_>) -> Result<Ran, TimelineError> {
     let observer = Observer::new(context.folder)?;
+    let (stopped, stops) = watch::channel(false);
     let mut ran = tokio::select! {
-        ran = run_commands(cluster, plan, &observer, context) => ran?,
+        ran = run_commands(cluster, plan, &observer, context, &stops) => ran?,
         failed = observer.watch(cluster) => match failed? {},
-        failed = note_ends(cluster, plan.number, context.log) => match failed? {},
+        failed = note_ends(cluster, plan.number, context.log, &stopped) => match failed? {},
     };
     write_ends(cluster, plan.number, context.log)?;
     ran.stopped = cluster.stopped()?;
@@ -161,19 +162,29 @@ pub async fn run(cluster: &mut Cluster, plan: Plan<'_>, context: Context<'_>) ->
     Ok(ran)
 }
 
-/// Writes the ends of services into the event log, soon after they come.
-async fn note_ends(cluster: &Cluster, number: usize, log: &EventLog) -> Result<Infallible, WorkspaceError> {
+/// Writes the ends of services into the event log, soon after they come, and tells when one stopped by itself.
+async fn note_ends(
+    cluster: &Cluster,
+    number: usize,
+    log: &EventLog,
+    stopped: &watch::Sender<bool>,
+) -> Result<Infallible, WorkspaceError> {
     loop {
-        write_ends(cluster, number, log)?;
+        if write_ends(cluster, number, log)? {
+            stopped.send_replace(true);
+        }
         time::sleep(ENDS_INTERVAL).await;
     }
 }
 
-fn write_ends(cluster: &Cluster, timeline: usize, log: &EventLog) -> Result<(), WorkspaceError> {
+/// Whether one of them was nobody's doing.
+fn write_ends(cluster: &Cluster, timeline: usize, log: &EventLog) -> Result<bool, WorkspaceError> {
+    let mut by_itself = false;
     for Ended { service, status, by_fault } in cluster.ended() {
         log.write(&Event::ServiceEnded { timeline, service: &service, status: &status, by_fault })?;
+        by_itself |= !by_fault;
     }
-    Ok(())
+    Ok(by_itself)
 }
 
 async fn run_commands(
@@ -181,6 +192,7 @@ async fn run_commands(
     plan: Plan<'_>,
     observer: &Observer,
     context: Context<'_>,
+    stops: &watch::Receiver<bool>,
 ) -> Result<Ran, TimelineError> {
     let mut templates = discover(&cluster.entries()?)?;
     let chosen = usize::try_from(plan.seed % templates.len() as u64).unwrap_or_default();
@@ -198,11 +210,11 @@ async fn run_commands(
         conductor.beside(Faults::Off, one(running, first, &mut commands)).await??;
     }
     let driving = drive(running, &mut schedule, &mut commands, plan.duration, conductor.board());
-    let driving = unless_told_to_stop(plan.guide, driving);
+    let driving = unless_told_to_stop(plan.guide, stops, driving);
     let mut goes_on = conductor.beside(Faults::On, driving).await??;
     if goes_on {
         let finishing = finish(running, schedule.ending, &mut commands);
-        goes_on = conductor.beside(Faults::Off, unless_told_to_stop(plan.guide, finishing)).await??;
+        goes_on = conductor.beside(Faults::Off, unless_told_to_stop(plan.guide, stops, finishing)).await??;
     }
     if !goes_on {
         commands.stop_all(cluster).await?;
@@ -235,21 +247,25 @@ async fn conductor<'c>(
     Ok(conductor)
 }
 
-/// Whether the work came to its end before the guide said that nothing more is to be learned.
+/// Whether the work came to its end before the guide said that nothing more is to be learned. Where a service is gone for
+/// good, nothing is either.
 async fn unless_told_to_stop(
     guide: Option<&Guide>,
+    stops: &watch::Receiver<bool>,
     work: impl Future<Output = Result<(), TimelineError>>,
 ) -> Result<bool, TimelineError> {
-    let stopped = async {
-        match guide {
-            Some(guide) if guide.stop.clone().wait_for(|stop| *stop).await.is_ok() => {}
-            // Nobody is there who could tell.
-            _ => std::future::pending().await,
-        }
-    };
+    let Some(guide) = guide else { return work.await.map(|()| true) };
     tokio::select! {
         done = work => done.map(|()| true),
-        () = stopped => Ok(false),
+        () = turns_true(&guide.stop) => Ok(false),
+        () = turns_true(stops) => Ok(false),
+    }
+}
+
+/// Never, once nobody is left who could tell.
+async fn turns_true(told: &watch::Receiver<bool>) {
+    if told.clone().wait_for(|told| *told).await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -351,5 +367,23 @@ async fn finish(
     match ending {
         Some((_, last)) => one(running, last, commands).await,
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_timeline_of_a_hunt_is_over_when_a_service_is_gone() {
+        let (stopped, stops) = watch::channel(false);
+        let (_told, stop) = watch::channel(false);
+        let guide = Guide { driver: "some", stop };
+        assert!(unless_told_to_stop(Some(&guide), &stops, ready(Ok(()))).await.unwrap());
+        stopped.send_replace(true);
+        assert!(!unless_told_to_stop(Some(&guide), &stops, pending()).await.unwrap());
+        assert!(unless_told_to_stop(None, &stops, ready(Ok(()))).await.unwrap(), "others go on without it");
     }
 }

@@ -86,21 +86,42 @@ impl Pair<'_> {
 /// The numbers of keys.
 #[derive(Clone, Debug, Default)]
 struct Ids<'h> {
-    short: HashMap<(u64, u64, u64), KeyId>,
+    short: HashMap<Short, KeyId>,
     long: HashMap<&'h [u8], KeyId>,
+    /// The short ones that were named last, each where [`place`] says: found sooner than in the table.
+    recent: Vec<Option<(Short, KeyId)>>,
+}
+
+/// A short key as numbers.
+type Short = (u64, u64, u64);
+
+/// So many keys are found sooner at most, if no two have one place.
+const RECENT: usize = 256;
+
+/// Where a short key is looked for first.
+fn place((first, second, third): Short) -> usize {
+    let mixed = (first ^ second.rotate_left(21) ^ third.rotate_left(42)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> (u64::BITS - RECENT.ilog2())) as usize
 }
 
 impl<'h> Ids<'h> {
     fn get(&self, key: &Blob) -> Option<KeyId> {
         match key.short() {
-            Some(short) => self.short.get(&short).copied(),
+            Some(short) => match self.recent.get(place(short)) {
+                Some(Some((recent, id))) if *recent == short => Some(*id),
+                _ => self.short.get(&short).copied(),
+            },
             None => self.long.get(key.as_slice()).copied(),
         }
     }
 
     fn insert(&mut self, key: &'h Blob, id: KeyId) {
         match key.short() {
-            Some(short) => self.short.insert(short, id),
+            Some(short) => {
+                self.recent.resize(RECENT, None);
+                self.recent[place(short)] = Some((short, id));
+                self.short.insert(short, id)
+            }
             None => self.long.insert(key.as_slice(), id),
         };
     }

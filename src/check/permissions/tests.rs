@@ -11,7 +11,7 @@ use crate::{
         service::{LeaseAnswer, LeaseRequest},
         stream::{CreateWatch, Event, News, Received, Sent, WatchNews},
     },
-    types::{Blob, LeaseId, Monotonic, Revision, Version, WatchId},
+    types::{Blob, ConnectionId, LeaseId, Monotonic, Revision, Version, WatchId},
 };
 
 fn range(key: &str, end: &str) -> KeyRange {
@@ -103,10 +103,13 @@ fn put_answer() -> Answer {
     Answer::Put { prev_kv: None }
 }
 
+fn delete_answer() -> Answer {
+    Answer::DeleteRange { deleted: 0, prev_kvs: vec![] }
+}
+
 /// What is beyond the permissions is refused, what is within them is not, whatever the form.
 #[test]
 fn requests_are_held_against_permissions() {
-    let delete_answer = || Answer::DeleteRange { deleted: 0, prev_kvs: vec![] };
     let grants_itself = || Request::Auth(granted(Access::Read, one("z")));
     for (request, answer, is_within) in [
         (reads(one("b")), nothing(), true),
@@ -140,6 +143,8 @@ fn what_was_there_before_needs_two_permissions() {
     let story = |operation| told(policy().into_iter().chain([writes_e.clone(), operation]).collect()).len();
     assert_eq!(story(asked(100, puts("e", false), put_answer())), 0);
     assert_eq!(story(asked(100, puts("e", true), put_answer())), 1);
+    let deletes_e = |prev_kv| asked(100, deletes(one("e"), prev_kv), delete_answer());
+    assert_eq!((story(deletes_e(false)), story(deletes_e(true))), (0, 1));
 }
 
 /// Of a transaction, what was compared and done counts where it was answered, all of it where it was refused.
@@ -154,19 +159,25 @@ fn transactions_need_what_they_do() {
         Request::Txn(Txn { compare: vec![exists(compare)], success: vec![success], failure: vec![failure] })
     };
     let answer = |succeeded, answer| Answer::Txn { succeeded, answers: vec![answer] };
-    let nested = Request::Txn(Txn { success: vec![reads(one("z"))], ..Txn::default() });
+    let nested = || Request::Txn(Txn { success: vec![reads(one("z"))], ..Txn::default() });
     for (request, answer, expected) in [
         (txn("b", reads(one("c")), reads(one("z"))), answer(true, nothing()), vec![]),
         (txn("b", reads(one("c")), reads(one("z"))), answer(false, nothing()), vec![BEYOND]),
         (txn("z", reads(one("c")), reads(one("c"))), answer(true, nothing()), vec![BEYOND]),
-        (txn("b", nested, reads(one("c"))), answer(true, answer(true, nothing())), vec![BEYOND]),
+        (txn("b", nested(), reads(one("c"))), answer(true, answer(true, nothing())), vec![BEYOND]),
     ] {
         assert_eq!(of(asked(100, request.clone(), answer)), expected, "{request:?}");
     }
-    assert!(of(forbidden(100, txn("b", reads(one("c")), reads(one("z"))))).is_empty());
     assert_eq!(of(forbidden(100, txn("b", reads(one("c")), puts("c", false)))), [WITHIN]);
     let leased = Request::Put(Put { key: "c".into(), lease: LeaseId(7), ..Put::default() });
-    assert!(of(forbidden(100, txn("b", reads(one("c")), leased))).is_empty());
+    for request in [
+        txn("b", reads(one("c")), reads(one("z"))),
+        txn("z", reads(one("c")), puts("c", false)),
+        txn("b", nested(), reads(one("c"))),
+        txn("b", reads(one("c")), leased),
+    ] {
+        assert!(of(forbidden(100, request.clone())).is_empty(), "{request:?}");
+    }
 }
 
 /// Keys of a lease are told only to who may read them.
@@ -195,18 +206,36 @@ fn changes_under_way_excuse_both_answers() {
         told(policy().into_iter().chain(changes).chain([operation]).collect()).len()
     };
     let read = |at| asked(at, reads(one("b")), nothing());
-    let refused = |at| forbidden(at, reads(one("b")));
+    let declined = |at| forbidden(at, reads(one("b")));
     // Acknowledged at 105.
-    assert_eq!((story(vec![takes(100)], read(103)), story(vec![takes(100)], refused(97))), (0, 0));
-    assert_eq!((story(vec![takes(100)], read(106)), story(vec![takes(100)], refused(94))), (1, 1));
+    assert_eq!((story(vec![takes(100)], read(103)), story(vec![takes(100)], declined(97))), (0, 0));
+    assert_eq!((story(vec![takes(100)], read(106)), story(vec![takes(100)], declined(94))), (1, 1));
     let again = change(110, granted(Access::Read, range("b", "d")));
     let both = || vec![takes(100), again.clone()];
-    assert_eq!((story(both(), read(116)), story(both(), refused(116))), (0, 1));
-    let unknown = unknown(100, Request::Auth(taken(range("b", "d"))));
-    let either = || vec![unknown.clone(), again.clone()];
-    assert_eq!((story(either(), read(500)), story(either(), refused(500))), (0, 0));
-    let loses = change(100, AuthRequest::UserRevokeRole { user: "u".to_owned(), role: "r".to_owned() });
-    assert_eq!((story(vec![loses.clone()], read(106)), story(vec![loses], refused(106))), (1, 0));
+    assert_eq!((story(both(), read(116)), story(both(), declined(116))), (0, 1));
+    let in_doubt = unknown(100, Request::Auth(taken(range("b", "d"))));
+    let either = || vec![in_doubt.clone(), again.clone()];
+    assert_eq!((story(either(), read(500)), story(either(), declined(500))), (0, 0));
+    let loses = AuthRequest::UserRevokeRole { user: "u".to_owned(), role: "r".to_owned() };
+    let lost = || vec![change(100, loses.clone())];
+    assert_eq!((story(lost(), read(106)), story(lost(), declined(106))), (1, 0));
+    let may_be_lost = || vec![unknown(100, Request::Auth(loses.clone()))];
+    assert_eq!((story(may_be_lost(), read(500)), story(may_be_lost(), declined(500))), (0, 0));
+    let not_taken = refused(100, Request::Auth(taken(range("b", "d"))));
+    assert_eq!(story(vec![not_taken], declined(116)), 1);
+}
+
+/// Nothing is refused wrongly to a user that may never have been added.
+#[test]
+fn users_that_may_not_be_there_may_be_refused() {
+    let story = |user: Operation| {
+        let mut operations = policy();
+        operations[1] = user;
+        operations.push(forbidden(100, reads(one("b"))));
+        told(operations).len()
+    };
+    let adds = || AuthRequest::UserAdd { user: "u".to_owned() };
+    assert_eq!((story(change(20, adds())), story(unknown(20, Request::Auth(adds())))), (1, 0));
 }
 
 /// A member that answers from its own state may lag, but not behind what it has shown.
@@ -221,10 +250,13 @@ fn members_may_lag_behind_what_they_have_not_shown() {
     assert_eq!(story(as_user(of_revision(10))), 0);
     assert_eq!(story(as_user(of_revision(11))), 1);
     // Whatever has one order shows all that was before it.
-    assert_eq!(story(asked(120, puts("c", false), put_answer())), 1);
-    let of_other = Operation { connection: Some(crate::types::ConnectionId(2)), ..as_user(of_revision(11)) };
+    assert_eq!(story(asked(120, deletes(one("c"), false), delete_answer())), 1);
+    let of_other = Operation { connection: Some(ConnectionId(2)), ..as_user(of_revision(11)) };
     assert_eq!(story(of_other), 0);
-    assert!(of(forbidden(100, stale(one("b")))).is_empty());
+    // Old versions refuse what is stale in these words for want of a token.
+    let declined = Operation { connection: Some(ConnectionId(1)), ..forbidden(130, stale(one("b"))) };
+    let all = policy().into_iter().chain([as_user(of_revision(10)), declined]);
+    assert!(told(all.collect()).is_empty());
 }
 
 /// Where nobody told what a user was permitted, or whether anything has to be, nothing is judged.
@@ -237,10 +269,9 @@ fn what_was_there_before_is_not_judged() {
         told(operations).len()
     };
     assert_eq!([0, 1, 2].map(without), [0, 0, 0]);
-    let root = change(80, held("u", "root"));
-    assert!(
-        told(policy().into_iter().chain([root, asked(100, reads(one("z")), nothing())]).collect()).is_empty()
-    );
+    let adds_root = change(75, AuthRequest::RoleAdd { role: "root".to_owned() });
+    let root = [adds_root, change(80, held("u", "root")), asked(100, reads(one("z")), nothing())];
+    assert!(told(policy().into_iter().chain(root).collect()).is_empty());
     let other = Operation { user: Some("v".into()), ..asked(100, reads(one("z")), nothing()) };
     assert!(of(other).is_empty());
 }
