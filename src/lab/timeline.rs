@@ -265,7 +265,7 @@ async fn unless_told_to_stop(
 /// Never, once nobody is left who could tell.
 async fn turns_true(told: &watch::Receiver<bool>) {
     if told.clone().wait_for(|told| *told).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

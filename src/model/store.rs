@@ -95,13 +95,13 @@ struct Ids<'h> {
 /// A short key as numbers.
 type Short = (u64, u64, u64);
 
-/// So many keys are found sooner at most, if no two have one place.
+/// So many keys are found sooner at most, if no two have one place: as many as a byte can tell.
 const RECENT: usize = 256;
 
 /// Where a short key is looked for first.
 fn place((first, second, third): Short) -> usize {
     let mixed = (first ^ second.rotate_left(21) ^ third.rotate_left(42)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> (u64::BITS - RECENT.ilog2())) as usize
+    usize::from(mixed.to_be_bytes()[0])
 }
 
 impl<'h> Ids<'h> {
