@@ -25,7 +25,7 @@ const BEHIND_LIMIT: Duration = Duration::from_secs(9);
 /// For one of very many writes; it ends by itself within a moment, unless the members can't take any.
 const WRITE_LIMIT: Duration = Duration::from_secs(3);
 /// Members drop entries from their log beside other work, soon after they have taken a snapshot.
-const DROP_PAUSE: Duration = Duration::from_millis(300);
+const DROP_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is asked whether the others have a leader.
 const LEADER_PAUSE: Duration = Duration::from_millis(50);
 
