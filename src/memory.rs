@@ -1,7 +1,7 @@
 //! What becomes of memory that is no longer needed. Nothing goes in and nothing comes out: glibc's allocator is shown
 //! what this program is about, by what it learns from anyway. It must not touch memory, nor depend on the allocator.
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Once};
 
 /// A piece of memory, in bytes, nearly as large as those by which glibc changes its ways: below 32 MB, with what it adds.
 const LARGEST: usize = (32 << 20) - 8192;
@@ -13,7 +13,8 @@ const LARGEST: usize = (32 << 20) - 8192;
 /// (`mallopt(3)`, `M_MMAP_THRESHOLD`). So one piece is asked for and given back, of which no page is ever touched.
 /// Other allocators do no more than that.
 pub fn keep_freed() {
-    drop(black_box(Vec::<u8>::with_capacity(LARGEST)));
+    static SHOWN: Once = Once::new();
+    SHOWN.call_once(|| drop(black_box(Vec::<u8>::with_capacity(LARGEST))));
 }
 
 #[cfg(test)]
