@@ -335,7 +335,7 @@ macro_rules! always {
     ($(#[$doc:meta])* $name:ident, $message:literal) => {
         $(#[$doc])*
         pub fn $name(evidence: &[String]) {
-            assert_always!(evidence.is_empty(), $message, &Evidence { evidence });
+            assert_always!(evidence.is_empty(), $message, &Evidence { evidence, others: vec![] });
         }
     };
 }
@@ -352,6 +352,14 @@ macro_rules! sometimes {
 #[derive(Serialize)]
 struct Evidence<'a> {
     evidence: &'a [String],
+    /// The same of what else was found, one of each sort.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    others: Vec<Other>,
+}
+
+#[derive(Serialize)]
+struct Other {
+    evidence: Vec<String>,
 }
 
 macro_rules! judged {
@@ -372,7 +380,9 @@ macro_rules! judged {
             match judgement.guarantee {
                 $(Guarantee::$name => {
                     if !undecided {
-                        assert_always!(evidence.is_empty(), $always, &Evidence { evidence });
+                        let sorts = judgement.sorts().into_iter().skip(1);
+                        let others = sorts.map(|(of_it, _)| Other { evidence: of_it.sentences() }).collect();
+                        assert_always!(evidence.is_empty(), $always, &Evidence { evidence, others });
                     }
                     assert_sometimes!(!undecided && judgement.looked_at > 0, $sometimes, &());
                 })+

@@ -18,7 +18,7 @@ use etcd_antithesis::{
         error::LabError,
         fault::list::Choice,
         hunt::{self, profile::Members},
-        known::SetAside,
+        known::{SetAside, Sought},
         manual,
         prepare::ClusterOptions,
         run::{self, Options},
@@ -180,9 +180,9 @@ struct HuntOptions {
     /// Go on after findings that known bugs of etcd explain: `known`, or their numbers, such as 15220,20221
     #[arg(long, value_name = "ISSUES")]
     set_aside: Option<SetAside>,
-    /// Stop at this property alone: a guarantee, such as watch-resumable
+    /// Stop at this alone: a guarantee, such as watch-resumable, a known bug, such as 22294, or a property by its message
     #[arg(long, value_name = "PROPERTY")]
-    look_for: Option<String>,
+    look_for: Option<Sought>,
 }
 
 fn main() -> ExitStatus {

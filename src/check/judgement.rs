@@ -1,6 +1,8 @@
 //! What a checker says: which guarantee, its verdict, what speaks for it, and how much there was to judge. The list of
 //! guarantees is here and nowhere else; `properties.rs` makes an assertion of each from it.
 
+use std::{collections::HashMap, hash::Hash};
+
 use serde::Serialize;
 
 use super::evidence::Evidence;
@@ -147,14 +149,88 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// What speaks against it, or made it undecided: the first of it.
     pub evidence: Option<Evidence>,
+    /// What else speaks against it: of other watches, leases or requests, so that one bug does not hide another.
+    pub others: Vec<Evidence>,
     /// How many things were judged: operations, events or keys. Nothing is shown by 0.
     pub looked_at: u64,
 }
 
 impl Judgement {
     /// Broken by this evidence, or holds without any.
-    pub fn new(guarantee: Guarantee, evidence: Option<Evidence>, looked_at: u64) -> Self {
+    pub fn new(guarantee: Guarantee, evidence: impl IntoIterator<Item = Evidence>, looked_at: u64) -> Self {
+        let mut all = evidence.into_iter();
+        let evidence = all.next();
         let verdict = evidence.as_ref().map_or(Verdict::Holds, |found| Verdict::Broken(found.sentences()));
-        Self { guarantee, verdict, evidence, looked_at }
+        Self { guarantee, verdict, evidence, others: all.collect(), looked_at }
+    }
+
+    /// With this verdict, and what speaks for it.
+    pub fn with(guarantee: Guarantee, verdict: Verdict, evidence: Option<Evidence>, looked_at: u64) -> Self {
+        Self { guarantee, verdict, evidence, others: vec![], looked_at }
+    }
+
+    /// All that speaks against it.
+    pub fn all_evidence(&self) -> impl Iterator<Item = &Evidence> {
+        self.evidence.iter().chain(&self.others)
+    }
+
+    /// The first of each sort of it, by its words, with how much there is of that sort.
+    pub fn sorts(&self) -> Vec<(&Evidence, usize)> {
+        let mut sorts: Vec<(&Evidence, usize)> = vec![];
+        for evidence in self.all_evidence() {
+            match sorts.iter_mut().find(|(first, _)| first.summary == evidence.summary) {
+                Some((_, count)) => *count += 1,
+                None => sorts.push((evidence, 1)),
+            }
+        }
+        sorts
+    }
+}
+
+/// Of one sort no more is told: nobody reads it, and a history of a cluster that fell apart would be full of it.
+const OF_A_SORT: usize = 200;
+
+/// The first things of each sort.
+pub(super) struct Few<S, T> {
+    seen: HashMap<S, usize>,
+    pub kept: Vec<T>,
+}
+
+impl<S, T> Default for Few<S, T> {
+    fn default() -> Self {
+        Self { seen: HashMap::new(), kept: vec![] }
+    }
+}
+
+impl<S: Eq + Hash, T> Few<S, T> {
+    /// Those among all.
+    pub fn among(all: impl IntoIterator<Item = T>, sort: impl Fn(&T) -> S) -> Self {
+        let mut few = Self::default();
+        for one in all {
+            few.add(sort(&one), || one);
+        }
+        few
+    }
+
+    /// Makes one of a sort, unless there are enough of it.
+    pub fn add(&mut self, sort: S, one: impl FnOnce() -> T) {
+        let seen = self.seen.entry(sort).or_default();
+        *seen += 1;
+        if *seen <= OF_A_SORT {
+            self.kept.push(one());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However much there is of one sort, none of another is left out for it.
+    #[test]
+    fn few_are_told_of_each_sort() {
+        let all = (0..1_000).map(|number| if number == 900 { "rare" } else { "common" });
+        let few = Few::among(all, |word| *word).kept;
+        assert_eq!((few.len(), few.last()), (OF_A_SORT + 1, Some(&"rare")));
     }
 }

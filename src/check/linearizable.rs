@@ -98,9 +98,8 @@ pub struct Figures {
 /// Judges everything that was recorded, as one guarantee. What explains more than the operations explains them too.
 pub fn judge(case: &Case<'_>) -> Vec<Judgement> {
     let looked_at = case.histories.iter().map(|history| history.operations.len() as u64).sum();
-    let judged = |verdict, evidence| {
-        vec![Judgement { guarantee: Guarantee::Linearizable, verdict, evidence, looked_at }]
-    };
+    let judged =
+        |verdict, evidence| vec![Judgement::with(Guarantee::Linearizable, verdict, evidence, looked_at)];
     if case.is_explained() {
         return judged(Verdict::Holds, None);
     }

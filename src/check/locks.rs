@@ -18,7 +18,7 @@ mod tests;
 use super::{
     case::Case,
     evidence::{self, Described, Evidence},
-    judgement::{Guarantee, Judgement},
+    judgement::{Few, Guarantee, Judgement},
     linearizable::{
         self,
         terms::{Claim, Looks, Says, Terms},
@@ -90,7 +90,7 @@ fn searched(case: &Case<'_>, guarantee: Guarantee, claims: Vec<Claim>) -> Judgem
         }
         verdict => (verdict, found.evidence),
     };
-    Judgement { guarantee, verdict, evidence, looked_at }
+    Judgement::with(guarantee, verdict, evidence, looked_at)
 }
 
 /// What can be known of the revision at which the store was when something returned.
@@ -269,19 +269,17 @@ fn in_order(told: &[Told<'_>]) -> Judgement {
         std::ptr::eq(pair[0].history, pair[1].history) && std::ptr::eq(pair[0].stream, pair[1].stream)
     });
     let place = |leader: &Told<'_>| (leader.kv.create_revision, leader.kv.mod_revision);
-    let mut evidence = None;
-    for pair in pairs.filter(|pair| place(&pair[0]) >= place(&pair[1])) {
-        evidence.get_or_insert_with(|| Evidence {
-            summary: format!(
-                "an observer of {} was told of a leader of revision {} after one of revision {}",
-                pair[1].name, pair[1].kv.mod_revision, pair[0].kv.mod_revision
-            ),
-            revision: Some(pair[0].kv.mod_revision.max(pair[1].kv.mod_revision)),
-            key: Some(pair[1].kv.key.clone()),
-            expected: None,
-            seen: None,
-            operations: pair.iter().map(Told::described).collect(),
-        });
-    }
-    Judgement::new(Guarantee::ObserversInOrder, evidence, told.len() as u64)
+    let wrong = pairs.filter(|pair| place(&pair[0]) >= place(&pair[1]));
+    let evidence = wrong.map(|pair| Evidence {
+        summary: format!(
+            "an observer of {} was told of a leader of revision {} after one of revision {}",
+            pair[1].name, pair[1].kv.mod_revision, pair[0].kv.mod_revision
+        ),
+        revision: Some(pair[0].kv.mod_revision.max(pair[1].kv.mod_revision)),
+        key: Some(pair[1].kv.key.clone()),
+        expected: None,
+        seen: None,
+        operations: pair.iter().map(Told::described).collect(),
+    });
+    Judgement::new(Guarantee::ObserversInOrder, Few::among(evidence, |_| ()).kept, told.len() as u64)
 }

@@ -38,7 +38,7 @@ fn agree(histories: &[History], sights: &Sights<'_>) -> Judgement {
     match hashes.compare(histories, sights) {
         Some((evidence, Some(doubt))) => {
             let verdict = Verdict::Undecided(format!("{}; but {doubt}", evidence.summary));
-            Judgement { guarantee, verdict, evidence: Some(evidence), looked_at }
+            Judgement::with(guarantee, verdict, Some(evidence), looked_at)
         }
         differ => Judgement::new(guarantee, differ.map(|(evidence, _)| evidence), looked_at),
     }

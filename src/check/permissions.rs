@@ -24,6 +24,8 @@ mod spans;
 #[cfg(test)]
 mod tests;
 
+use std::mem::{Discriminant, discriminant};
+
 use self::{
     known::Known,
     needs::Need,
@@ -32,12 +34,12 @@ use self::{
 use super::{
     case::Case,
     evidence::{self, Described, Evidence},
-    judgement::{Guarantee, Judgement},
+    judgement::{Few, Guarantee, Judgement},
     watch::view::{Told, Watch},
 };
 use crate::{
     history::reader::{History, Operation},
-    operation::{KeyRange, Outcome, auth::Access},
+    operation::{KeyRange, Outcome, Request, auth::Access},
     types::Revision,
 };
 
@@ -52,7 +54,8 @@ pub fn judge(case: &Case<'_>) -> Vec<Judgement> {
         }
         case.watches().all().iter().for_each(|watch| court.watch(watch));
     }
-    let judged = |(guarantee, found): (_, Found)| Judgement::new(guarantee, found.evidence, found.looked_at);
+    let judged =
+        |(guarantee, found): (_, Found)| Judgement::new(guarantee, found.evidence.kept, found.looked_at);
     let Findings { requests, watches, leases, refusals } = court.found;
     let all = [
         (Guarantee::PermissionRequired, requests),
@@ -71,17 +74,20 @@ struct Findings {
     refusals: Found,
 }
 
-/// What was found of one guarantee: the first thing that breaks it, and how much there was to judge.
+/// What sort of request was answered or refused; none for what a watch was told.
+type Sort = Option<Discriminant<Request>>;
+
+/// What was found of one guarantee: what breaks it, and how much there was to judge.
 #[derive(Default)]
 struct Found {
-    evidence: Option<Evidence>,
+    evidence: Few<Sort, Evidence>,
     looked_at: u64,
 }
 
 impl Found {
-    fn breaks(&mut self, evidence: impl FnOnce() -> Evidence) {
+    fn breaks(&mut self, sort: Sort, evidence: impl FnOnce() -> Evidence) {
         self.looked_at += 1;
-        self.evidence.get_or_insert_with(evidence);
+        self.evidence.add(sort, evidence);
     }
 }
 
@@ -107,6 +113,7 @@ impl<'h> Court<'h> {
         let asked = Asked { user, window: Window { from, until: *returned } };
         let Self { policy, found, .. } = self;
         let of_it = || evidence::describe_operation(history, operation);
+        let sort = Some(discriminant(&operation.request));
         match outcome {
             Outcome::Ok(response) => {
                 let needs = needs::answered(&operation.request, &response.answer);
@@ -118,7 +125,7 @@ impl<'h> Court<'h> {
                 if let Some(need) = asked.lacks(policy, &needs) {
                     let summary = format!("user {user} was answered, though it may not {need}");
                     let revision = Some(response.header.revision);
-                    found_in.breaks(|| asked.evidence(policy, summary, vec![of_it()], revision));
+                    found_in.breaks(sort, || asked.evidence(policy, summary, vec![of_it()], revision));
                 } else if is_linearizable && asked.has(policy, &needs) {
                     found.refusals.looked_at += 1;
                 } else if !needs.is_empty() && needs::is_of_lease(&operation.request) {
@@ -130,7 +137,7 @@ impl<'h> Court<'h> {
                 if asked.has(policy, &needs) {
                     let words: Vec<_> = needs.iter().map(ToString::to_string).collect();
                     let summary = format!("user {user} was refused, though it may {}", words.join(" and "));
-                    found.refusals.breaks(|| asked.evidence(policy, summary, vec![of_it()], None));
+                    found.refusals.breaks(sort, || asked.evidence(policy, summary, vec![of_it()], None));
                 } else if asked.lacks(policy, &needs).is_some() {
                     found.requests.looked_at += 1;
                 }
@@ -160,7 +167,7 @@ impl<'h> Court<'h> {
                 let of = |at: u32| evidence::describe_message(watch.of.history, watch.of.stream, at as usize);
                 let messages = || vec![of(watch.asked), of(*position)];
                 let revision = Some(event.kv.mod_revision);
-                found.watches.breaks(|| asked.evidence(policy, summary, messages(), revision));
+                found.watches.breaks(None, || asked.evidence(policy, summary, messages(), revision));
             }
         }
     }

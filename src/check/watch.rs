@@ -34,7 +34,7 @@ use self::{
 use super::{
     case::Case,
     evidence::{self, Evidence},
-    judgement::{Guarantee, Judgement},
+    judgement::{Few, Guarantee, Judgement},
     linearizable,
 };
 use crate::{
@@ -71,27 +71,37 @@ pub fn judge(case: &Case<'_>) -> Vec<Judgement> {
     let gaps = complete::gaps(view, log);
     let figures = Figures::of(view, log);
     let mut judgements: Vec<Judgement> = [
-        (Guarantee::WatchOrdered, order::ordered(view), figures.events),
-        (Guarantee::WatchUnique, order::unique(view), figures.events),
-        (Guarantee::WatchAtomic, order::atomic(view).or(gaps.of_revision), figures.events),
-        (Guarantee::WatchReliable, gaps.between, figures.events),
-        (Guarantee::WatchResumable, gaps.from_start, figures.started),
-        (Guarantee::WatchBookmarkable, complete::late(view).or(gaps.before_progress), figures.progress),
-        (Guarantee::WatchWanted, asked::wanted(view), figures.events),
-        (Guarantee::WatchStarted, asked::started(view), figures.started),
-        (Guarantee::WatchCaused, asked::caused(view, log), figures.events),
-        (Guarantee::WatchPrevious, previous::right(view, log), figures.previous),
-        (Guarantee::WatchLife, life::right(view), figures.watches),
-        (Guarantee::WatchSame, same::same(view, log), figures.told_twice),
+        (Guarantee::WatchOrdered, few(order::ordered(view)), figures.events),
+        (Guarantee::WatchUnique, few(order::unique(view)), figures.events),
+        (Guarantee::WatchAtomic, few(order::atomic(view).chain(gaps.of_revision)), figures.events),
+        (Guarantee::WatchReliable, few(gaps.between), figures.events),
+        (Guarantee::WatchResumable, few(gaps.from_start), figures.started),
+        (
+            Guarantee::WatchBookmarkable,
+            few(complete::late(view).chain(gaps.before_progress)),
+            figures.progress,
+        ),
+        (Guarantee::WatchWanted, few(asked::wanted(view)), figures.events),
+        (Guarantee::WatchStarted, few(asked::started(view)), figures.started),
+        (Guarantee::WatchCaused, few(asked::caused(view, log)), figures.events),
+        (Guarantee::WatchPrevious, few(previous::right(view, log)), figures.previous),
+        (Guarantee::WatchLife, few(life::right(view)), figures.watches),
+        (Guarantee::WatchSame, few(same::same(view, log)), figures.told_twice),
     ]
     .into_iter()
-    .map(|(guarantee, finding, looked_at)| {
-        Judgement::new(guarantee, finding.map(|finding| finding.evidence(histories)), looked_at as u64)
+    .map(|(guarantee, findings, looked_at)| {
+        let evidence = findings.into_iter().map(|finding| finding.evidence(histories));
+        Judgement::new(guarantee, evidence, looked_at as u64)
     })
     .collect();
     let agreement = agreement::judge(case, &judgements);
     judgements.push(agreement);
     judgements
+}
+
+/// Not all of what breaks a guarantee in the same way.
+fn few<'h>(findings: impl IntoIterator<Item = Finding<'h>>) -> Vec<Finding<'h>> {
+    Few::among(findings, |finding| finding.summary).kept
 }
 
 /// How much there was to judge.

@@ -47,13 +47,8 @@ pub(super) async fn run(session: Arc<Session>) -> Result<ExitStatus, SessionErro
         Err(Unread::History(error)) => return Err(error.into()),
         Err(Unread::Failed(message)) => {
             let evidence = [format!("no member could be read within {WITHIN:?}: {message}")];
-            let (guarantee, verdict_of_it) = (Guarantee::Durable, Verdict::Broken(evidence.to_vec()));
-            properties::judged(&Judgement {
-                guarantee,
-                verdict: verdict_of_it,
-                evidence: None,
-                looked_at: 0,
-            });
+            let broken = Verdict::Broken(evidence.to_vec());
+            properties::judged(&Judgement::with(Guarantee::Durable, broken, None, 0));
             return Ok(verdict(&evidence));
         }
     };

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use serde_json::{Value, json};
 
 use crate::{
-    lab::{commands::CommandRun, docker::last_lines, evaluate::Histories, log_tail::log_tail, timeline::Ran},
+    lab::{
+        commands::CommandRun, docker::last_lines, evaluate::Histories, judge::FAILURES_AT_MOST,
+        log_tail::log_tail, timeline::Ran,
+    },
     report::{
         load::events::End,
         property::{Evidence, Kind, Outcome, Property},
@@ -67,7 +70,15 @@ pub fn judge(
 fn property(message: &str, outcome: Outcome, reason: String, evidence: Option<Evidence>) -> Property {
     let (first_pass, first_failure) =
         if outcome == Outcome::Broken { (None, evidence) } else { (evidence, None) };
-    Property { message: message.to_owned(), kind: Kind::BuiltIn, outcome, reason, first_pass, first_failure }
+    Property {
+        message: message.to_owned(),
+        kind: Kind::BuiltIn,
+        outcome,
+        reason,
+        first_pass,
+        first_failure,
+        other_failures: vec![],
+    }
 }
 
 fn evidence(source: &str, details: Value) -> Evidence {
@@ -177,11 +188,14 @@ fn setup_once(setups: &[SetupCount]) -> Property {
 
 fn none_stopped(stopped: &[Stopped]) -> Property {
     let message = "No member or other service stops by itself";
-    match stopped.first() {
-        Some(Stopped { timeline, service, status, log }) => {
-            let source = format!("timeline-{timeline}/logs/{service}.log");
-            let evidence = evidence(&source, json!({"service": service, "status": status, "log": log}));
-            property(message, Outcome::Broken, String::new(), Some(evidence))
+    let mut ends = stopped.iter().map(|Stopped { timeline, service, status, log }| {
+        let source = format!("timeline-{timeline}/logs/{service}.log");
+        evidence(&source, json!({"service": service, "status": status, "log": log}))
+    });
+    match ends.next() {
+        Some(first) => {
+            let broken = property(message, Outcome::Broken, String::new(), Some(first));
+            Property { other_failures: ends.take(FAILURES_AT_MOST).collect(), ..broken }
         }
         None => property(message, Outcome::Holds, String::new(), None),
     }

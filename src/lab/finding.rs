@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     check::{
@@ -25,10 +26,11 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Of a guarantee that is broken.
-    pub fn of(judgement: &Judgement) -> Self {
-        let evidence = judgement.evidence.as_ref().map(Evidence::sentences).unwrap_or_default();
-        Self { property: judgement.guarantee.name(), evidence, after: None }
+    /// All that breaks a guarantee.
+    pub fn of(judgement: &Judgement) -> Vec<Self> {
+        let of_it = |evidence| Self { property: judgement.guarantee.name(), evidence, after: None };
+        let all: Vec<_> = judgement.all_evidence().map(Evidence::sentences).map(of_it).collect();
+        if all.is_empty() { vec![of_it(vec![])] } else { all }
     }
 
     /// Of a recording that contradicts itself, in such ways.
@@ -40,15 +42,21 @@ impl Finding {
     pub fn among(properties: &[Property]) -> Vec<Self> {
         let is_state = |property: &Property| matches!(property.kind, Kind::Sometimes | Kind::Reachable);
         let broken = properties.iter().filter(|property| property.outcome == Outcome::Broken);
-        broken.filter(|property| !is_state(property)).map(Self::of_property).collect()
+        broken.filter(|property| !is_state(property)).flat_map(Self::of_property).collect()
     }
 
-    /// Of a property that is broken.
-    pub fn of_property(property: &Property) -> Self {
-        let guarantee = Guarantee::ALL.iter().find(|guarantee| guarantee.message() == property.message);
-        let name = guarantee.map_or_else(|| property.message.clone(), |guarantee| guarantee.name());
-        let details = property.first_failure.as_ref().map(|evidence| evidence.details.to_string());
-        Self { property: name, evidence: details.into_iter().collect(), after: None }
+    /// Of a property that is broken: its first failure, those that were told with it, and those of others.
+    fn of_property(property: &Property) -> Vec<Self> {
+        let failures = property.first_failure.iter().chain(&property.other_failures);
+        let told = failures.flat_map(|failure| {
+            let mut first = failure.details.clone();
+            let others = first.as_object_mut().and_then(|fields| fields.remove(OTHERS));
+            let others = others.as_ref().and_then(Value::as_array).cloned().unwrap_or_default();
+            [first].into_iter().chain(others)
+        });
+        let of_it = |evidence| Self { property: name(property), evidence, after: None };
+        let all: Vec<_> = told.map(|details| of_it(vec![details.to_string()])).collect();
+        if all.is_empty() { vec![of_it(vec![])] } else { all }
     }
 
     /// Whether it says no more than that a command found something.
@@ -57,18 +65,24 @@ impl Finding {
     }
 }
 
-/// Each property once, as it was found first. That a command failed is left out where there is a reason for it.
-pub fn each_once(all: impl IntoIterator<Item = Finding>) -> Vec<Finding> {
-    let mut found: Vec<Finding> = vec![];
-    for finding in all {
-        if found.iter().all(|other| other.property != finding.property) {
-            found.push(finding);
-        }
+/// The field of an assertion's details that has the details of what else was found, in the same form.
+pub const OTHERS: &str = "others";
+
+/// What findings of a property name it.
+pub fn name(property: &Property) -> String {
+    let guarantee = Guarantee::ALL.iter().find(|guarantee| guarantee.message() == property.message);
+    guarantee.map_or_else(|| property.message.clone(), |guarantee| guarantee.name())
+}
+
+/// What the checks found, and of what the lab and the commands saw that which is of other properties. That a command
+/// failed is left out where there is a reason for it.
+pub fn together(mut checked: Vec<Finding>, mut seen: Vec<Finding>) -> Vec<Finding> {
+    seen.retain(|finding| checked.iter().all(|other| other.property != finding.property));
+    checked.extend(seen);
+    if !checked.iter().all(Finding::is_of_a_command) {
+        checked.retain(|finding| !finding.is_of_a_command());
     }
-    if !found.iter().all(Finding::is_of_a_command) {
-        found.retain(|finding| !finding.is_of_a_command());
-    }
-    found
+    checked
 }
 
 /// What is broken when a command found something, or could not do its work.
@@ -76,6 +90,8 @@ const OF_COMMANDS: [&str; 2] = ["Every command exits with 0", "Every command suc
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -83,8 +99,31 @@ mod tests {
         let finding =
             |property: &str| Finding { property: property.to_owned(), evidence: vec![], after: None };
         let command = finding(OF_COMMANDS[0]);
-        assert_eq!(each_once([command.clone()]).len(), 1);
+        assert_eq!(together(vec![], vec![command.clone()]), vec![command.clone()]);
         let lost = finding("durable");
-        assert_eq!(each_once([lost.clone(), command, lost.clone()]), [lost]);
+        assert_eq!(together(vec![lost.clone()], vec![command, lost.clone()]), [lost]);
+    }
+
+    /// All that was told at once, and in whichever command.
+    #[test]
+    fn every_failure_of_a_property_is_a_finding() {
+        let failure = |details| crate::report::property::Evidence {
+            source: String::new(),
+            location: String::new(),
+            details,
+        };
+        let property = Property {
+            message: Guarantee::WatchLife.message().to_owned(),
+            kind: Kind::Always,
+            outcome: Outcome::Broken,
+            reason: String::new(),
+            first_pass: None,
+            first_failure: Some(failure(json!({"evidence": ["a"], "others": [{"evidence": ["b"]}]}))),
+            other_failures: vec![failure(json!({"evidence": ["c"]}))],
+        };
+        let found = Finding::among(&[property]);
+        assert!(found.iter().all(|finding| finding.property == "watch-life"));
+        let evidence: Vec<_> = found.iter().flat_map(|finding| &finding.evidence).collect();
+        assert_eq!(evidence, [r#"{"evidence":["a"]}"#, r#"{"evidence":["b"]}"#, r#"{"evidence":["c"]}"#]);
     }
 }

@@ -39,7 +39,7 @@ use crate::{
         etcd_binary::{EtcdBinary, EtcdVersion},
         evaluate::Evaluation,
         events::{Event, EventLog},
-        known::SetAside,
+        known::{SetAside, Sought},
         prepare::{self, ClusterOptions},
         run::{self, Lab, Stage},
         server::{LeftOut, Server, ServerError},
@@ -82,8 +82,8 @@ pub struct Options {
     pub set_aside: SetAside,
     /// Whether a state that no timeline came to is a failure.
     pub thorough: bool,
-    /// Go on after findings of any other property.
-    pub look_for: Option<String>,
+    /// Go on after all other findings.
+    pub look_for: Option<Sought>,
     /// Decides all draws; drawn if there is none.
     pub seed: Option<u64>,
     /// How many bytes all runs together may take on disk.
@@ -289,13 +289,13 @@ impl<'a> Hunt<'a> {
             }
             let found = trial.found.iter().find(|found| trial::is_of_interest(found, options));
             if let (Some(found), None) = (found, &of_interest) {
-                of_interest = Some((target, trial.profile.clone(), found.finding.property.clone()));
+                of_interest = Some((target, trial.profile.clone(), found.clone()));
                 self.over.send_replace(true);
             }
         }
         self.over.send_replace(false);
-        if let Some((target, profile, property)) = of_interest {
-            self.shrink(&target, profile, &property).await?;
+        if let Some((target, profile, found)) = of_interest {
+            self.shrink(&target, profile, &found).await?;
         }
         Ok(status)
     }

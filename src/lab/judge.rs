@@ -32,13 +32,16 @@ pub struct Occasion<'a> {
     pub untried: Vec<String>,
 }
 
+/// Besides the first failure of a property no more are kept than this.
+pub const FAILURES_AT_MOST: usize = 100;
+
 /// So many timelines are enough for every draw of traffic to come up.
 const MANY: usize = 10;
 
 #[derive(Debug, Default)]
 struct Seen {
     pass: Option<Evidence>,
-    failure: Option<Evidence>,
+    failures: Vec<Evidence>,
 }
 
 impl Judge {
@@ -58,9 +61,10 @@ impl Judge {
             details: assertion.details,
         };
         let seen = self.seen.entry((assertion.message, kind)).or_default();
-        if hit {
-            let first = if passed { &mut seen.pass } else { &mut seen.failure };
-            first.get_or_insert_with(evidence);
+        if hit && passed {
+            seen.pass.get_or_insert_with(evidence);
+        } else if hit && seen.failures.len() <= FAILURES_AT_MOST {
+            seen.failures.push(evidence());
         }
         hit && !passed && kind != Kind::Sometimes
     }
@@ -97,7 +101,7 @@ fn kind(assertion: &Assertion) -> Kind {
 }
 
 fn verdict(message: &str, kind: Kind, seen: &Seen, occasion: &Occasion<'_>) -> Property {
-    let (passed, failed) = (seen.pass.is_some(), seen.failure.is_some());
+    let (passed, failed) = (seen.pass.is_some(), !seen.failures.is_empty());
     let (outcome, reason) = match kind {
         Kind::Always | Kind::AlwaysOrUnreachable | Kind::Unreachable if failed => {
             (Outcome::Broken, String::new())
@@ -116,13 +120,15 @@ fn verdict(message: &str, kind: Kind, seen: &Seen, occasion: &Occasion<'_>) -> P
         _ if !occasion.untried.is_empty() => (Outcome::NotExercised, occasion.of_commands()),
         _ => (Outcome::Broken, "never reached".to_owned()),
     };
+    let mut failures = seen.failures.iter().cloned();
     Property {
         message: message.to_owned(),
         kind,
         outcome,
         reason,
         first_pass: seen.pass.clone(),
-        first_failure: seen.failure.clone(),
+        first_failure: failures.next(),
+        other_failures: failures.collect(),
     }
 }
 

@@ -6,9 +6,10 @@ use std::{collections::BTreeSet, fmt, str::FromStr, sync::LazyLock};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    check::judgement::Guarantee,
     lab::{
         etcd_binary::{EtcdBinaryError, EtcdVersion},
-        finding::Finding,
+        finding::{self, Finding},
     },
     report::property::{Outcome, Property},
     settings::Class,
@@ -66,6 +67,25 @@ impl fmt::Display for Issue {
             Self::Number(number) => write!(f, "#{number}"),
             Self::Advisory(name) => f.write_str(name),
         }
+    }
+}
+
+impl Issue {
+    /// The known bug that is called so, with or without `#`.
+    fn known_as(word: &str) -> Option<Self> {
+        let word = word.trim_start_matches('#');
+        BUGS.iter().find(|bug| bug.issue.name() == word).map(|bug| bug.issue.clone())
+    }
+
+    fn name(&self) -> String {
+        self.to_string().trim_start_matches('#').to_owned()
+    }
+
+    /// The names of all known bugs, each once.
+    fn all_known() -> String {
+        let mut names: Vec<_> = BUGS.iter().map(|bug| bug.issue.name()).collect();
+        names.dedup();
+        names.join(", ")
     }
 }
 
@@ -145,13 +165,49 @@ impl FromStr for SetAside {
             return Ok(Self::Known);
         }
         let issue = |word: &str| {
-            let name = |bug: &Bug| bug.issue.to_string().trim_start_matches('#').to_owned();
-            let bug = BUGS.iter().find(|bug| name(bug) == word.trim_start_matches('#'));
-            let all: Vec<_> = BUGS.iter().map(name).collect();
-            bug.map(|bug| bug.issue.clone())
-                .ok_or_else(|| format!("{word:?} is no known bug; there is: known, {}", all.join(", ")))
+            Issue::known_as(word)
+                .ok_or_else(|| format!("{word:?} is no known bug; there is: known, {}", Issue::all_known()))
         };
         text.split(',').map(issue).collect::<Result<_, _>>().map(Self::Issues)
+    }
+}
+
+/// The findings that a hunt stops at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sought {
+    /// Those of a property: a guarantee by its name, or another one by its message.
+    Property(String),
+    /// Those that this bug explains.
+    Bug(Issue),
+}
+
+impl Sought {
+    /// Whether a finding is one of them.
+    pub fn is(&self, found: &Found) -> bool {
+        match self {
+            Self::Property(property) => *property == found.finding.property,
+            Self::Bug(issue) => found.known.contains(issue),
+        }
+    }
+}
+
+/// A message has spaces, and a name has none.
+impl FromStr for Sought {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let guarantees = || Guarantee::ALL.iter().map(|guarantee| guarantee.name());
+        if text.contains(' ') || guarantees().any(|name| name == text) {
+            return Ok(Self::Property(text.to_owned()));
+        }
+        Issue::known_as(text).map(Self::Bug).ok_or_else(|| {
+            let guarantees: Vec<_> = guarantees().collect();
+            format!(
+                "{text:?} is neither a guarantee nor a known bug nor a property's message; there is: {}, {}",
+                guarantees.join(", "),
+                Issue::all_known()
+            )
+        })
     }
 }
 
@@ -175,14 +231,26 @@ pub struct Found {
     pub known: Vec<Issue>,
 }
 
+impl Found {
+    /// Whether it may be the same bug: of the same property, with an explanation in common, or none for both.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let has_common = self.known.iter().any(|issue| other.known.contains(issue));
+        self.finding.property == other.finding.property
+            && (has_common || (self.known.is_empty() && other.known.is_empty()))
+    }
+}
+
 /// Says of broken properties as what they are known.
 pub fn name(properties: &mut [Property], setting: Setting<'_>) {
     let found = explain(&Finding::among(properties), setting);
     for property in properties.iter_mut().filter(|property| property.outcome == Outcome::Broken) {
-        let finding = Finding::of_property(property);
-        let known = found.iter().find(|found| found.finding == finding && !found.known.is_empty());
-        if let Some(known) = known {
-            property.reason = format!("known as etcd's {}", words(&known.known));
+        let name = finding::name(property);
+        let of_it = || found.iter().filter(|found| found.finding.property == name);
+        let known: BTreeSet<&Issue> = of_it().flat_map(|found| &found.known).collect();
+        let known: Vec<Issue> = known.into_iter().cloned().collect();
+        if !known.is_empty() {
+            let part = if of_it().any(|found| found.known.is_empty()) { "in part " } else { "" };
+            property.reason = format!("{part}known as etcd's {}", words(&known));
         }
     }
 }
@@ -199,7 +267,7 @@ pub fn words(known: &[Issue]) -> String {
     names.join(" or ")
 }
 
-/// All findings of a timeline, with the issues that explain them.
+/// The findings of a timeline with the issues that explain them, the first of each property and explanation.
 pub fn explain(findings: &[Finding], setting: Setting<'_>) -> Vec<Found> {
     let bugs = |finding: &Finding| -> Vec<&Bug> {
         BUGS.iter().filter(|bug| bug.explains(finding, setting)).collect()
@@ -215,13 +283,21 @@ pub fn explain(findings: &[Finding], setting: Setting<'_>) -> Vec<Found> {
         }
         Found { finding, known: known.into_iter().cloned().collect() }
     };
-    findings.iter().cloned().map(found).collect()
+    let mut all: Vec<Found> = vec![];
+    for found in findings.iter().cloned().map(found) {
+        let is_same =
+            |other: &Found| other.finding.property == found.finding.property && other.known == found.known;
+        if !all.iter().any(is_same) {
+            all.push(found);
+        }
+    }
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{check::judgement::Guarantee, report::property::Kind};
+    use crate::report::property::{Evidence, Kind};
 
     /// A property that is no guarantee of a history.
     const STOPS: &str = "No member or other service stops by itself";
@@ -315,11 +391,21 @@ mod tests {
             reason: String::new(),
             first_pass: None,
             first_failure: None,
+            other_failures: vec![],
         };
         let mut properties = [property(Guarantee::WatchBookmarkable), property(Guarantee::WatchLife)];
         name(&mut properties, Setting { version: "3.5.16".parse().ok(), ..Setting::default() });
         let reasons = properties.map(|property| property.reason);
         assert_eq!(reasons, ["known as etcd's #20221".to_owned(), String::new()]);
+        let failure =
+            |words: &str| Evidence { source: String::new(), location: String::new(), details: words.into() };
+        let mut mixed = [Property {
+            first_failure: Some(failure("news of a watch that is over")),
+            other_failures: vec![failure("something else")],
+            ..property(Guarantee::WatchLife)
+        }];
+        name(&mut mixed, Setting { version: "3.5.16".parse().ok(), ..Setting::default() });
+        assert_eq!(mixed[0].reason, "in part known as etcd's #22294");
     }
 
     #[test]
@@ -338,5 +424,34 @@ mod tests {
         let advisory: SetAside = "GHSA-xg4h-6gfc-h4m8".parse().unwrap();
         assert!(advisory.includes(&[Issue::Advisory("GHSA-xg4h-6gfc-h4m8".to_owned())]));
         assert!("1".parse::<SetAside>().unwrap_err().contains("18089"));
+    }
+
+    #[test]
+    fn a_hunt_looks_for_a_guarantee_a_bug_or_a_message() {
+        let found = |property: &str, known: u32| Found {
+            finding: finding(property, ""),
+            known: vec![Issue::Number(known)],
+        };
+        let is = |text: &str, found: &Found| text.parse::<Sought>().unwrap().is(found);
+        let lost = found("watch-life", 22294);
+        assert!(is("watch-life", &lost) && is("#22294", &lost) && is("22294", &lost));
+        assert!(!is("watch-same", &lost) && !is("15220", &lost));
+        assert!(is(STOPS, &found(STOPS, 14110)));
+        let refused = "watch-lief".parse::<Sought>().unwrap_err();
+        assert!(refused.contains("watch-life") && refused.contains("22294"), "{refused}");
+    }
+
+    /// One bug does not hide another that breaks the same guarantee.
+    #[test]
+    fn findings_of_one_guarantee_are_told_by_what_explains_them() {
+        let findings =
+            ["a watch was not cancelled though its start was compacted", "news of a watch that is over"]
+                .map(|words| finding("watch-life", words));
+        let twice: Vec<_> = findings.iter().chain(&findings).cloned().collect();
+        let setting = Setting { version: "3.4.23".parse().ok(), ..Setting::default() };
+        let found = explain(&twice, setting);
+        let known: Vec<_> = found.iter().map(|found| words(&found.known)).collect();
+        assert_eq!(known, ["#17529", "#22294"]);
+        assert!(found[0].is_like(&found[0]) && !found[0].is_like(&found[1]));
     }
 }

@@ -119,7 +119,7 @@ pub fn render(run: &Run, totals: &Totals) -> Vec<u8> {
 }
 
 fn property_out<'a>(run: &Run, property: &'a Property) -> PropertyOut<'a> {
-    let Property { message, kind, outcome, reason, first_pass, first_failure } = property;
+    let Property { message, kind, outcome, reason, first_pass, first_failure, .. } = property;
     let with_place =
         |evidence: &'a Evidence| EvidenceOut { evidence, place: place::find(run, &evidence.source) };
     PropertyOut {

@@ -85,6 +85,9 @@ pub struct Property {
     pub first_pass: Option<Evidence>,
     /// The first time that it was seen not to hold.
     pub first_failure: Option<Evidence>,
+    /// What failed it later, in other processes; not without end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_failures: Vec<Evidence>,
 }
 
 /// How many properties got each verdict.

@@ -169,6 +169,7 @@ mod tests {
             reason: String::new(),
             first_pass: Some(evidence.clone()),
             first_failure: Some(evidence),
+            other_failures: vec![],
         }
     }
 

@@ -122,6 +122,7 @@ fn properties(failed: &str) -> Vec<Property> {
         reason: reason.to_owned(),
         first_pass: None,
         first_failure: None,
+        other_failures: vec![],
     };
     let mut properties: Vec<_> = (2..)
         .zip(holds)
@@ -132,11 +133,13 @@ fn properties(failed: &str) -> Vec<Property> {
         .collect();
     properties.push(Property {
         first_failure: Some(failure),
+        other_failures: vec![],
         first_pass: Some(pass(4)),
         ..property("Deleted keys are gone", Kind::Always, Outcome::Broken, "")
     });
     properties.push(Property {
         first_failure: Some(exit),
+        other_failures: vec![],
         ..property("Every command exits with 0", Kind::BuiltIn, Outcome::Broken, "")
     });
     properties.push(property(

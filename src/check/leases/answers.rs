@@ -12,7 +12,7 @@ use super::facts::{Facts, Lease, Told, seconds};
 use crate::{
     check::{
         evidence::Evidence,
-        judgement::{Guarantee, Judgement},
+        judgement::{Few, Guarantee, Judgement},
         reign::Reign,
     },
     operation::{Answer, service::LeaseAnswer},
@@ -24,14 +24,15 @@ const ELECTION_TIMEOUT_AT_MOST: Duration = Duration::from_secs(50);
 
 /// Judges the guarantee.
 pub(super) fn judge(facts: &Facts<'_>, reign: &Reign<'_>) -> Judgement {
-    let ones = facts.leases.iter().filter(|(_, lease)| lease.is_one());
-    let (mut looked_at, mut evidence) = (0, None);
-    for (id, lease) in ones {
-        looked_at += (lease.keep_alives.len() + lease.times_to_live.len()) as u64;
-        if evidence.is_none() {
-            evidence = differing(*id, lease).or_else(|| found_again(*id, lease, reign));
-        }
-    }
+    let ones = || facts.leases.iter().filter(|(_, lease)| lease.is_one());
+    let looked_at =
+        ones().map(|(_, lease)| (lease.keep_alives.len() + lease.times_to_live.len()) as u64).sum();
+    let wrong = ones().flat_map(|(id, lease)| {
+        let of_it = [granted_twice(*id, lease), too_long(*id, lease), found_again(*id, lease, reign)];
+        (0..).zip(of_it).filter_map(|(sort, evidence)| Some((sort, evidence?)))
+    });
+    let evidence =
+        Few::among(wrong, |(sort, _): &(u8, _)| *sort).kept.into_iter().map(|(_, evidence)| evidence);
     Judgement::new(Guarantee::LeaseAnswersAgree, evidence, looked_at)
 }
 
@@ -47,22 +48,26 @@ fn found(told: Told<'_>) -> Option<(Duration, Option<i64>)> {
     }
 }
 
-fn differing(id: LeaseId, lease: &Lease<'_>) -> Option<Evidence> {
-    let all = || lease.grants.iter().chain(&lease.keep_alives).chain(&lease.times_to_live);
-    let (first, time) = all().find_map(|told| Some((*told, found(*told)?.0)))?;
-    for told in all() {
-        let Some((granted, rest)) = found(*told) else { continue };
-        if granted != time {
-            let summary = format!("lease {id} was granted for {time:?} and for {granted:?}");
-            return Some(evidence(summary, vec![first, *told]));
-        }
-        let most = time + ELECTION_TIMEOUT_AT_MOST;
-        if let Some(rest) = rest.filter(|rest| seconds(*rest) > most) {
-            let summary = format!("lease {id} has {rest} s left of {time:?}");
-            return Some(evidence(summary, vec![first, *told]));
-        }
-    }
-    None
+/// All answers that find a lease, with what each says: the time granted, and the rest.
+fn all_found<'l>(lease: &'l Lease<'_>) -> impl Iterator<Item = (Told<'l>, Duration, Option<i64>)> {
+    let all = lease.grants.iter().chain(&lease.keep_alives).chain(&lease.times_to_live);
+    all.filter_map(|told| found(*told).map(|(granted, rest)| (*told, granted, rest)))
+}
+
+fn granted_twice(id: LeaseId, lease: &Lease<'_>) -> Option<Evidence> {
+    let (first, time, _) = all_found(lease).next()?;
+    let (told, granted, _) = all_found(lease).find(|(_, granted, _)| *granted != time)?;
+    Some(evidence(format!("lease {id} was granted for {time:?} and for {granted:?}"), vec![first, told]))
+}
+
+fn too_long(id: LeaseId, lease: &Lease<'_>) -> Option<Evidence> {
+    let (first, time, _) = all_found(lease).next()?;
+    let most = time + ELECTION_TIMEOUT_AT_MOST;
+    let (told, rest) = all_found(lease)
+        .filter(|(_, granted, _)| *granted == time)
+        .filter_map(|(told, _, rest)| Some((told, rest?)))
+        .find(|(_, rest)| seconds(*rest) > most)?;
+    Some(evidence(format!("lease {id} has {rest} s left of {time:?}"), vec![first, told]))
 }
 
 fn found_again(id: LeaseId, lease: &Lease<'_>, reign: &Reign<'_>) -> Option<Evidence> {

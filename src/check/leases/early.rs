@@ -32,7 +32,7 @@ pub(super) fn judge(case: &Case<'_>, facts: &Facts<'_>, reign: &Reign<'_>) -> Ve
     let histories = case.histories;
     let looked_at = facts.leases.values().filter(|lease| !lease.grants.is_empty()).count() as u64;
     let judged = |early: (Verdict, Option<Evidence>), pieces: (Verdict, Option<Evidence>)| {
-        let of = |guarantee, (verdict, evidence)| Judgement { guarantee, verdict, evidence, looked_at };
+        let of = |guarantee, (verdict, evidence)| Judgement::with(guarantee, verdict, evidence, looked_at);
         vec![of(Guarantee::LeaseNotEarly, early), of(Guarantee::LeaseEndsAtOnce, pieces)]
     };
     let holds = || (Verdict::Holds, None);

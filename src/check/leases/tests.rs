@@ -3,8 +3,12 @@
 
 use super::judge;
 use crate::{
-    check::made_up::{
-        self, called, did, history, in_term, judged, pair, put, put_of, read, refused, time, unknown,
+    check::{
+        case::Case,
+        judgement::Guarantee,
+        made_up::{
+            self, called, did, history, in_term, judged, pair, put, put_of, read, refused, time, unknown,
+        },
     },
     history::reader::{History, Message, Operation},
     operation::{
@@ -284,6 +288,21 @@ fn answers_that_differ_are_found() {
     holds(plant(left(1_600, 3, 52, 2)));
     // Of a lease that was granted twice under one id, each has its own time.
     holds(plant(granted(1_600, 9)));
+}
+
+/// Two ways in which answers differ, of one lease.
+#[test]
+fn each_way_in_which_answers_differ_is_told() {
+    let both = vec![kept_alive(1_600, 3, 3), left(1_700, 3, 53, 2)];
+    let operations = until(2_000, [both, vec![read(2_100, 3, &[first(), second()])]].concat());
+    let histories = [history("driver", operations, vec![])];
+    let judgements = judge(&Case::of_one(&histories));
+    let agree = judgements.iter().find(|of| of.guarantee == Guarantee::LeaseAnswersAgree).unwrap();
+    let summaries: Vec<_> = agree.all_evidence().map(|evidence| evidence.summary.as_str()).collect();
+    assert!(
+        matches!(summaries[..], [granted, rest] if granted.contains("and for 3s") && rest.contains("53 s left")),
+        "{summaries:?}"
+    );
 }
 
 /// What was revoked, or told to be gone, is not found again.

@@ -27,7 +27,7 @@ pub(super) fn judge(histories: &[History], sights: &Sights<'_>) -> Judgement {
     let connections = numbered(histories);
     let (fell, told) = numbers(histories, &connections);
     let (contradicts, shown) = contents(histories, sights, &connections);
-    Judgement::new(Guarantee::MemberNeverGoesBack, fell.or(contradicts), told + shown)
+    Judgement::new(Guarantee::MemberNeverGoesBack, fell.into_iter().chain(contradicts), told + shown)
 }
 
 /// For each operation the number of its connection.

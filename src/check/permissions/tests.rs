@@ -1,7 +1,10 @@
 //! What is judged of users: small stories of a user `u` whose role `r` may read `b` to `d` and write `c`, each with one
 //! request that is answered or refused, and what is said of it.
 
-use super::{super::made_up::*, judge};
+use super::{
+    super::{case::Case, made_up::*},
+    judge,
+};
 use crate::{
     history::reader::{History, Message, Operation},
     operation::{
@@ -134,6 +137,17 @@ fn requests_are_held_against_permissions() {
     }
     assert_eq!(of(asked(100, grants_itself(), Answer::Auth {})), [BEYOND]);
     assert!(of(forbidden(100, grants_itself())).is_empty());
+}
+
+/// Each is told, so that one known hole does not hide another.
+#[test]
+fn all_that_was_answered_beyond_permissions_is_told() {
+    let beyond = [asked(100, reads(one("d")), nothing()), asked(110, puts("b", false), put_answer())];
+    let histories = [history("driver", policy().into_iter().chain(beyond).collect(), vec![])];
+    let required = judge(&Case::of_one(&histories)).remove(0);
+    let names: Vec<_> =
+        required.all_evidence().map(|of| of.operations.last().unwrap().operation.clone()).collect();
+    assert_eq!(names, ["driver#100", "driver#110"]);
 }
 
 /// A put may give back what was there before only to who may read it.

@@ -26,8 +26,7 @@ use crate::{
 pub(super) fn judge(case: &Case<'_>, alone: &[Judgement]) -> Judgement {
     let told = &case.watches().told;
     let looked_at = told.changes.len() as u64;
-    let judged =
-        |verdict, evidence| Judgement { guarantee: Guarantee::WatchAgreement, verdict, evidence, looked_at };
+    let judged = |verdict, evidence| Judgement::with(Guarantee::WatchAgreement, verdict, evidence, looked_at);
     if told.changes.is_empty() {
         return judged(Verdict::Holds, None);
     }

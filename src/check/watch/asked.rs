@@ -1,6 +1,6 @@
 //! Whether watches were told what they had asked for and nothing else: keys of their range, events of the kinds that
 //! they don't leave out, nothing from before their start, and nothing that had not happened yet. In go watches and
-//! what is known to have happened, out comes what breaks that.
+//! what is known to have happened, out comes what breaks that, the first of each watch.
 
 use super::{
     Finding,
@@ -10,8 +10,8 @@ use super::{
 use crate::types::Revision;
 
 /// Events are of keys and kinds that were asked for.
-pub(super) fn wanted<'h>(view: &View<'h>) -> Option<Finding<'h>> {
-    view.watches.iter().find_map(|watch| {
+pub(super) fn wanted<'h>(view: &View<'h>) -> impl Iterator<Item = Finding<'h>> {
+    view.watches.iter().filter_map(|watch| {
         let told = watch.events.iter().find(|told| !watch.wants(told.event))?;
         let summary = if watch.create.keys.contains(&told.event.kv.key) {
             "a watch told of a kind of event that it had left out"
@@ -26,8 +26,8 @@ pub(super) fn wanted<'h>(view: &View<'h>) -> Option<Finding<'h>> {
 ///
 /// A watch that begins in the future is not told of its progress until then: a client that resumes from there would
 /// be told what it had not asked for.
-pub(super) fn started<'h>(view: &View<'h>) -> Option<Finding<'h>> {
-    view.watches.iter().find_map(|watch| {
+pub(super) fn started<'h>(view: &View<'h>) -> impl Iterator<Item = Finding<'h>> {
+    view.watches.iter().filter_map(|watch| {
         let first = watch.start().unwrap_or(Revision(watch.floor.0.saturating_add(1)));
         let expected = Some(format!("nothing from before revision {first}"));
         if let Some(told) = watch.events.iter().find(|told| told.revision() < first) {
@@ -46,8 +46,8 @@ pub(super) fn started<'h>(view: &View<'h>) -> Option<Finding<'h>> {
 }
 
 /// No event is newer than the store that tells it, and none comes before its write was called.
-pub(super) fn caused<'h>(view: &View<'h>, log: &Log<'h>) -> Option<Finding<'h>> {
-    view.watches.iter().find_map(beyond_header).or_else(|| before_call(view, log))
+pub(super) fn caused<'h>(view: &View<'h>, log: &Log<'h>) -> impl Iterator<Item = Finding<'h>> {
+    view.watches.iter().filter_map(beyond_header).chain(before_call(view, log))
 }
 
 fn beyond_header<'h>(watch: &Watch<'h>) -> Option<Finding<'h>> {
@@ -57,8 +57,8 @@ fn beyond_header<'h>(watch: &Watch<'h>) -> Option<Finding<'h>> {
     Some(Finding::of(watch, "an event is newer than the revision of the message that tells it", &[*told]))
 }
 
-fn before_call<'h>(view: &View<'h>, log: &Log<'h>) -> Option<Finding<'h>> {
-    log.changes().find_map(|change| {
+fn before_call<'h>(view: &View<'h>, log: &Log<'h>) -> impl Iterator<Item = Finding<'h>> {
+    log.changes().filter_map(|change| {
         let Witness::Operation(index) = change.last()?.witness else { return None };
         let (_, operation) = log.operations[index as usize];
         let entry =

@@ -16,32 +16,46 @@ use super::{
 };
 use crate::types::{Blob, Revision};
 
-/// The first thing that is missing, by what shows it.
+/// What is missing, by what shows it: of each watch the first put and the first delete.
 #[derive(Default)]
 pub(super) struct Gaps<'h> {
     /// Behind an earlier event, before a later one.
-    pub between: Option<Finding<'h>>,
+    pub between: Vec<Finding<'h>>,
     /// From the start that was asked for, before the first event.
-    pub from_start: Option<Finding<'h>>,
+    pub from_start: Vec<Finding<'h>>,
     /// Before the revision that progress told.
-    pub before_progress: Option<Finding<'h>>,
+    pub before_progress: Vec<Finding<'h>>,
     /// Of a revision that another event tells.
-    pub of_revision: Option<Finding<'h>>,
+    pub of_revision: Vec<Finding<'h>>,
+}
+
+/// What shows that something is missing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Gap {
+    Between,
+    FromStart,
+    BeforeProgress,
+    OfRevision,
 }
 
 /// Looks for what is missing.
 pub(super) fn gaps<'h>(view: &View<'h>, log: &Log<'h>) -> Gaps<'h> {
     let mut gaps = Gaps::default();
     for cover in lacking(view, log) {
-        let Some(missing) = cover.missing(log) else { continue };
-        gaps.note(&cover, missing, view, log);
+        let mut noted = HashSet::new();
+        for missing in cover.missing(log) {
+            let Some((gap, position)) = cover.shown(missing[0].revision) else { continue };
+            if noted.insert((gap, missing[0].delete)) {
+                gaps.of(gap).push(finding(&cover, missing, (gap, position), view, log));
+            }
+        }
     }
     gaps
 }
 
 /// After word that everything up to a revision was told, nothing up to there is.
-pub(super) fn late<'h>(view: &View<'h>) -> Option<Finding<'h>> {
-    view.watches.iter().find_map(|watch| {
+pub(super) fn late<'h>(view: &View<'h>) -> impl Iterator<Item = Finding<'h>> {
+    view.watches.iter().filter_map(|watch| {
         let (progress, told) = watch.progress.iter().find_map(|progress| {
             let mut later = watch.events[progress.after..].iter();
             let told = later.find(|told| {
@@ -113,15 +127,30 @@ impl<'v, 'h> Cover<'v, 'h> {
         !filtered && (self.keys.0..self.keys.1).contains(&entry.key)
     }
 
-    /// The first change that it was not told of.
-    fn missing<'l>(&self, log: &'l Log<'h>) -> Option<&'l [Entry]> {
+    /// The first message that shows that something of a revision is missing, if one does.
+    fn shown(&self, revision: Revision) -> Option<(Gap, u32)> {
+        let watch = self.watch;
+        let event = watch.events.iter().enumerate().find(|(_, told)| told.revision() >= revision);
+        let progress = watch.progress.iter().find(|progress| progress.revision >= revision);
+        let event = event.filter(|(index, _)| progress.is_none_or(|progress| *index < progress.after));
+        match (event, progress) {
+            (Some((_, told)), _) if told.revision() == revision => Some((Gap::OfRevision, told.position)),
+            (Some((0, told)), _) if watch.start().is_some() => Some((Gap::FromStart, told.position)),
+            (Some((_, told)), _) => Some((Gap::Between, told.position)),
+            (None, Some(progress)) => Some((Gap::BeforeProgress, progress.position)),
+            (None, None) => None,
+        }
+    }
+
+    /// The changes that it was not told of.
+    fn missing<'l>(&self, log: &'l Log<'h>) -> impl Iterator<Item = &'l [Entry]> {
         let events = self.watch.events.iter();
         let told: HashSet<(Revision, &Blob)> =
             events.map(|told| (told.revision(), &told.event.kv.key)).collect();
         log.changes()
             .skip_while(|change| change[0].revision <= self.after)
             .take_while(|change| change[0].revision <= self.upto)
-            .find(|change| {
+            .filter(move |change| {
                 let entry = &change[0];
                 self.wants(entry) && !told.contains(&(entry.revision, log.keys[entry.key as usize]))
             })
@@ -186,53 +215,55 @@ impl Counts {
 }
 
 impl<'h> Gaps<'h> {
-    /// Sorts in what a watch lacks, by the first message that shows it.
-    fn note(&mut self, cover: &Cover<'_, 'h>, missing: &[Entry], view: &View<'h>, log: &Log<'h>) {
-        let (watch, revision) = (cover.watch, missing[0].revision);
-        let event = watch.events.iter().enumerate().find(|(_, told)| told.revision() >= revision);
-        let progress = watch.progress.iter().find(|progress| progress.revision >= revision);
-        let event = event.filter(|(index, _)| progress.is_none_or(|progress| *index < progress.after));
-        let key = log.keys[missing[0].key as usize];
-        let (slot, summary, position) = match (event, progress) {
-            (Some((_, told)), _) if told.revision() == revision => {
-                (&mut self.of_revision, "a watch was told of a revision in part", told.position)
-            }
-            (Some((0, told)), _) if watch.start().is_some() => (
-                &mut self.from_start,
-                "a watch lacks an event between its start and its first one",
-                told.position,
-            ),
-            (Some((_, told)), _) => {
-                (&mut self.between, "a watch lacks an event before one that it was told", told.position)
-            }
-            (None, Some(progress)) => (
-                &mut self.before_progress,
-                "a watch lacks an event up to the revision that it is said to have come to",
-                progress.position,
-            ),
-            (None, None) => return,
-        };
-        if slot.is_some() {
-            return;
+    fn of(&mut self, gap: Gap) -> &mut Vec<Finding<'h>> {
+        match gap {
+            Gap::Between => &mut self.between,
+            Gap::FromStart => &mut self.from_start,
+            Gap::BeforeProgress => &mut self.before_progress,
+            Gap::OfRevision => &mut self.of_revision,
         }
-        let what = if missing[0].delete { "deleted" } else { "put" };
-        let mut finding = Finding {
-            revision: Some(revision),
-            key: Some(key.clone()),
-            expected: Some(format!("an event that {key} was {what} at revision {revision}")),
-            ..Finding::at(watch, summary, &[position])
-        };
-        match missing[0].witness {
-            Witness::Operation(index) => finding.operations.push(index),
-            Witness::Watch(other, number) => {
-                let other = &view.watches[other as usize];
-                finding.messages.push((other.of, other.asked));
-                finding.messages.push((other.of, other.events[number as usize].position));
-            }
-        }
-        if let Some(Entry { witness: Witness::Operation(index), .. }) = missing.last() {
-            finding.operations = vec![*index];
-        }
-        *slot = Some(finding);
     }
+}
+
+impl Gap {
+    fn summary(self) -> &'static str {
+        match self {
+            Self::Between => "a watch lacks an event before one that it was told",
+            Self::FromStart => "a watch lacks an event between its start and its first one",
+            Self::BeforeProgress => {
+                "a watch lacks an event up to the revision that it is said to have come to"
+            }
+            Self::OfRevision => "a watch was told of a revision in part",
+        }
+    }
+}
+
+/// What speaks of a change that a watch was not told of.
+fn finding<'h>(
+    cover: &Cover<'_, 'h>,
+    missing: &[Entry],
+    (gap, position): (Gap, u32),
+    view: &View<'h>,
+    log: &Log<'h>,
+) -> Finding<'h> {
+    let (key, revision) = (log.keys[missing[0].key as usize], missing[0].revision);
+    let what = if missing[0].delete { "deleted" } else { "put" };
+    let mut finding = Finding {
+        revision: Some(revision),
+        key: Some(key.clone()),
+        expected: Some(format!("an event that {key} was {what} at revision {revision}")),
+        ..Finding::at(cover.watch, gap.summary(), &[position])
+    };
+    match missing[0].witness {
+        Witness::Operation(index) => finding.operations.push(index),
+        Witness::Watch(other, number) => {
+            let other = &view.watches[other as usize];
+            finding.messages.push((other.of, other.asked));
+            finding.messages.push((other.of, other.events[number as usize].position));
+        }
+    }
+    if let Some(Entry { witness: Witness::Operation(index), .. }) = missing.last() {
+        finding.operations = vec![*index];
+    }
+    finding
 }

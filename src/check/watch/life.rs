@@ -5,25 +5,25 @@
 
 use super::{
     Finding,
-    view::{Told, View, Watch},
+    view::{Stray, Told, View, Watch},
 };
 use crate::{operation::stream::WatchNews, types::Revision};
 
 /// Watches are created and cancelled right.
-pub(super) fn right<'h>(view: &View<'h>) -> Option<Finding<'h>> {
-    if let Some(stray) = view.strays.first() {
-        return Some(Finding { messages: vec![(stray.of, stray.position)], ..Finding::new(stray.why) });
-    }
-    view.watches.iter().find_map(|watch| {
-        let wrong = watch.ended.and_then(|ended| {
-            let (_, news) = watch.news(ended)?;
-            let wrong = wrong_end(watch, news)?;
-            let messages: Vec<u32> =
-                watch.events.last().map(|told| told.position).into_iter().chain([ended]).collect();
-            Some(Finding::at(watch, wrong, &messages))
-        });
-        wrong.or_else(|| below_compaction(watch))
-    })
+pub(super) fn right<'h>(view: &View<'h>) -> impl Iterator<Item = Finding<'h>> {
+    let stray =
+        |stray: &Stray<'h>| Finding { messages: vec![(stray.of, stray.position)], ..Finding::new(stray.why) };
+    let of_watches = view.watches.iter().filter_map(|watch| ended(watch).or_else(|| below_compaction(watch)));
+    view.strays.iter().map(stray).chain(of_watches)
+}
+
+fn ended<'h>(watch: &Watch<'h>) -> Option<Finding<'h>> {
+    let ended = watch.ended?;
+    let (_, news) = watch.news(ended)?;
+    let wrong = wrong_end(watch, news)?;
+    let last = watch.events.last().map(|told| told.position);
+    let messages: Vec<u32> = last.into_iter().chain([ended]).collect();
+    Some(Finding::at(watch, wrong, &messages))
 }
 
 fn wrong_end(watch: &Watch<'_>, news: &WatchNews) -> Option<&'static str> {

@@ -1,5 +1,5 @@
 //! What each watch by itself has to keep: its events come in order of revision, none of them twice, and all those of
-//! one revision together. In go watches, out comes what breaks that. Whether anything is missing is not looked at
+//! one revision together. In go watches, out comes what breaks that, the first of each watch. Whether anything is missing is not looked at
 //! here.
 
 use std::collections::HashSet;
@@ -11,8 +11,8 @@ use super::{
 use crate::types::{Blob, Revision};
 
 /// No event is older than one that came before it. One that is told again is left to [`unique`].
-pub(super) fn ordered<'h>(view: &View<'h>) -> Option<Finding<'h>> {
-    view.watches.iter().find_map(|watch| {
+pub(super) fn ordered<'h>(view: &View<'h>) -> impl Iterator<Item = Finding<'h>> {
+    view.watches.iter().filter_map(|watch| {
         let (before, late) = watch
             .events
             .array_windows()
@@ -44,8 +44,8 @@ fn first_late<'h>(watch: &Watch<'h>, from: usize) -> Option<(Told<'h>, Told<'h>)
 }
 
 /// No key changes twice in one revision, so no event of one key and revision comes twice.
-pub(super) fn unique<'h>(view: &View<'h>) -> Option<Finding<'h>> {
-    view.watches.iter().find_map(|watch| {
+pub(super) fn unique<'h>(view: &View<'h>) -> impl Iterator<Item = Finding<'h>> {
+    view.watches.iter().filter_map(|watch| {
         let (first, again) = twice(watch)?;
         let summary = "a watch told of one change of a key twice";
         Some(Finding {
@@ -87,8 +87,8 @@ fn twice_among<'h>(events: &[Told<'h>]) -> Option<(Told<'h>, Told<'h>)> {
 }
 
 /// Events of one revision come in one message, or in fragments of one that say so.
-pub(super) fn atomic<'h>(view: &View<'h>) -> Option<Finding<'h>> {
-    view.watches.iter().find_map(|watch| {
+pub(super) fn atomic<'h>(view: &View<'h>) -> impl Iterator<Item = Finding<'h>> {
+    view.watches.iter().filter_map(|watch| {
         let [one, other] = watch.events.array_windows().find(|[one, other]| {
             one.revision() == other.revision()
                 && one.position != other.position

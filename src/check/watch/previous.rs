@@ -21,7 +21,8 @@ const FIRST_LACKS: &str =
     "an event in the first that a watch is told of any lacks the pair before it, which was asked for";
 
 /// Pairs from before events are given where they were asked for, and are the right ones.
-pub(super) fn right<'h>(view: &View<'h>, log: &Log<'h>) -> Option<Finding<'h>> {
+pub(super) fn right<'h>(view: &View<'h>, log: &Log<'h>) -> Vec<Finding<'h>> {
+    let mut findings = vec![];
     let compactions = Compactions::new(view, log);
     let mut last: Vec<Option<Entry>> = vec![None; log.keys.len()];
     for change in log.changes() {
@@ -50,11 +51,11 @@ pub(super) fn right<'h>(view: &View<'h>, log: &Log<'h>) -> Option<Finding<'h>> {
                 let other = &view.watches[other as usize];
                 finding.messages.insert(0, (other.of, other.events[number as usize].position));
             }
-            return Some(finding);
+            findings.push(finding);
         }
         last[first.key as usize] = Some(*first);
     }
-    None
+    findings
 }
 
 /// Whether there was a pair before an event: a put that did not create the key, or a delete.

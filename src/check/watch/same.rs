@@ -9,8 +9,8 @@ use super::{
 use crate::operation::stream::Event;
 
 /// Any two events of one key and revision are equal.
-pub(super) fn same<'h>(view: &View<'h>, log: &Log<'h>) -> Option<Finding<'h>> {
-    log.changes().find_map(|change| {
+pub(super) fn same<'h>(view: &View<'h>, log: &Log<'h>) -> impl Iterator<Item = Finding<'h>> {
+    log.changes().filter_map(|change| {
         let events = || change.iter().filter_map(|entry| Some((entry, entry.event(view)?.0)));
         // The first may come without the pair that two others tell differently.
         let with_pair = events().find(|(_, event)| event.prev_kv.is_some());

@@ -16,7 +16,7 @@ use crate::{
     check::{self, assumptions, case::Case, judgement::Guarantee, reduce},
     clock::monotonic_now,
     history::reader::{self, History},
-    lab::finding::{Finding, each_once},
+    lab::{finding::Finding, known::Found},
     verdict::Verdict,
 };
 
@@ -26,16 +26,19 @@ const INTERVAL: Duration = Duration::from_millis(700);
 /// What was found so far, shared with who looks.
 pub type Findings = Arc<Mutex<Vec<Finding>>>;
 
-/// Looks again and again until something of interest is broken, or all is over, and says so.
+/// Looks again and again until something is broken that ends it, or all is over, and says so. Of what is explained
+/// in the same way, the first is kept.
 pub async fn watch(
     folder: PathBuf,
     found: Findings,
-    is_of_interest: impl Fn(&[Finding]) -> bool,
+    explain: impl Fn(&[Finding]) -> Vec<Found>,
+    ends: impl Fn(&Found) -> bool,
     mut over: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
 ) {
     let started = Instant::now();
-    while !is_of_interest(&known(&found)) && !*over.borrow() {
+    let mut is_over = false;
+    while !is_over && !*over.borrow() {
         // In time is as good as by word.
         let _ = time::timeout(INTERVAL, over.wait_for(|over| *over)).await;
         let folder = folder.clone();
@@ -43,8 +46,10 @@ pub async fn watch(
         let after = Some(started.elapsed());
         let broken = judged.unwrap_or_default().broken.into_iter();
         let broken = broken.map(|finding| Finding { after, ..finding });
-        let before = known(&found).clone();
-        *known(&found) = each_once(before.into_iter().chain(broken));
+        let all: Vec<_> = known(&found).iter().cloned().chain(broken).collect();
+        let explained = explain(&all);
+        is_over = explained.iter().any(&ends);
+        *known(&found) = explained.into_iter().map(|found| found.finding).collect();
     }
     stop.send_replace(true);
 }
@@ -82,7 +87,7 @@ pub fn judge<'h>(histories: &'h [History], case: fn(&'h [History]) -> Case<'h>) 
     let mut judged = Judged::default();
     for judgement in check::all(&case(histories)) {
         match judgement.verdict {
-            Verdict::Broken(_) => judged.broken.push(Finding::of(&judgement)),
+            Verdict::Broken(_) => judged.broken.extend(Finding::of(&judgement)),
             Verdict::Undecided(_) => judged.undecided.push(judgement.guarantee.name()),
             Verdict::Holds if judgement.looked_at > 0 => judged.holding.push(judgement.guarantee),
             Verdict::Holds => {}

@@ -55,18 +55,18 @@ impl Hunt<'_> {
     pub(super) async fn shrink(
         &mut self,
         target: &Target,
-        found: Profile,
-        property: &str,
+        profile: Profile,
+        found: &Found,
     ) -> Result<(), LabError> {
         let time = self.ground.options.shrink;
         if time.is_zero() {
             return Ok(());
         }
         let deadline = Instant::now() + time;
-        self.ground.look_for = Some(property.to_owned());
-        let first = self.rate(target, &found, TIMELINES, deadline).await?;
+        self.ground.look_for = Some(found.clone());
+        let first = self.rate(target, &profile, TIMELINES, deadline).await?;
         let tries = tries(&first);
-        let (mut profile, mut is_cut_off) = (found, false);
+        let (mut profile, mut is_cut_off) = (profile, false);
         'smaller: loop {
             let mut candidates = smaller(&profile);
             candidates.retain(|candidate| self.can_be(candidate));
@@ -83,7 +83,7 @@ impl Hunt<'_> {
             break;
         }
         let rate = self.rate(target, &profile, TIMELINES, Instant::now() + time).await?;
-        let (etcd, property) = (target.name.clone(), property.to_owned());
+        let (etcd, property) = (target.name.clone(), found.finding.property.clone());
         self.shrunk = Some(Shrunk { etcd, property, profile, rate, is_cut_off });
         Ok(())
     }
@@ -129,10 +129,10 @@ impl Hunt<'_> {
         Ok(true)
     }
 
-    /// When a timeline broke the property that is looked for, if it did.
+    /// When a timeline showed what is looked for, if it did.
     fn seconds(&self, trial: &Trial) -> Option<f64> {
-        let wanted = |found: &&Found| Some(&found.finding.property) == self.ground.look_for.as_ref();
-        let found = trial.found.iter().find(wanted)?;
+        let wanted = self.ground.look_for.as_ref()?;
+        let found = trial.found.iter().find(|found| wanted.is_like(found))?;
         Some(found.finding.after.unwrap_or(trial.took).as_secs_f64())
     }
 }

@@ -43,13 +43,12 @@ fn found(found: &Found) -> String {
     [Some(found.finding.property.clone()), after, known].into_iter().flatten().collect()
 }
 
-/// What was found of one property in one etcd.
+/// What was found of one property in one etcd, with one explanation.
 #[derive(Default)]
 struct Row {
     timelines: Vec<usize>,
     /// From the hunt's start.
     first: f64,
-    known: Vec<Issue>,
     evidence: String,
 }
 
@@ -84,17 +83,17 @@ impl Hunt<'_> {
     }
 
     fn show_found(&self) {
-        let mut rows: BTreeMap<(&str, &str), Row> = BTreeMap::new();
+        let mut rows: BTreeMap<(&str, &str, &[Issue]), Row> = BTreeMap::new();
         for trial in &self.trials {
             for found in &trial.found {
-                let row = rows.entry((&found.finding.property, &trial.etcd)).or_default();
+                let of = (found.finding.property.as_str(), trial.etcd.as_str(), &found.known[..]);
+                let row = rows.entry(of).or_default();
                 if row.timelines.is_empty() {
                     let after = found.finding.after.unwrap_or(trial.took);
                     row.first = (trial.ended.saturating_sub(trial.took) + after).as_secs_f64();
                     row.evidence = found.finding.evidence.first().cloned().unwrap_or_default();
                 }
                 row.timelines.push(trial.number);
-                row.known.extend(found.known.clone());
             }
         }
         let all = self.trials.len();
@@ -110,10 +109,8 @@ impl Hunt<'_> {
         }
         let mut table = plain_table(run::width());
         table.set_header(["broken", "etcd", "known as", "timelines", "first", "for example"]);
-        for ((property, etcd), mut row) in rows {
-            row.known.sort();
-            row.known.dedup();
-            let known = if row.known.is_empty() { "-".to_owned() } else { known::words(&row.known) };
+        for ((property, etcd, known), row) in rows {
+            let known = if known.is_empty() { "-".to_owned() } else { known::words(known) };
             let often = format!("{} of {all}", row.timelines.len());
             let first = format!("{:.0} s, in timeline {}", row.first, row.timelines[0]);
             table.add_row([property, etcd, &known, &often, &first, &row.evidence]);

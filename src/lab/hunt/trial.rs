@@ -90,8 +90,8 @@ pub(super) struct Ground<'a> {
     pub lacks: &'a Lacks,
     pub left_out: &'a [LeftOut],
     pub started: Instant,
-    /// The one property that ends a timeline, while a profile is made small.
-    pub look_for: Option<String>,
+    /// The one that ends a timeline, while a profile is made small.
+    pub look_for: Option<Found>,
     /// Says when no timeline is to go on.
     pub over: watch::Receiver<bool>,
     /// Programs and images are made for one at a time.
@@ -126,7 +126,7 @@ impl Ground<'_> {
         });
         let live = live::known(&live).clone();
         let by_lab = Finding::among(&alone.properties());
-        let findings = finding::each_once(live.into_iter().chain(seen.judged.broken).chain(by_lab));
+        let findings = finding::together(live.into_iter().chain(seen.judged.broken).collect(), by_lab);
         let Order { number, target, profile, .. } = order;
         let states = seen.reached.into_iter().map(State::message);
         let trial = Trial {
@@ -165,15 +165,13 @@ impl Ground<'_> {
         let judge = {
             let (version, profile, options) = (target.version, profile.clone(), self.options.clone());
             let look_for = self.look_for.clone();
-            let ends = move |findings: &[Finding]| {
-                let found = known::explain(findings, profile.setting(version));
-                let ends_it = |found: &Found| match &look_for {
-                    Some(property) => found.finding.property == *property,
-                    None => is_of_interest(found, &options) || hides_the_rest(found, &options),
-                };
-                found.iter().any(ends_it)
+            let explain = move |findings: &[Finding]| known::explain(findings, profile.setting(version));
+            let ends = move |found: &Found| match &look_for {
+                Some(wanted) => wanted.is_like(found),
+                None => is_of_interest(found, &options) || hides_the_rest(found, &options),
             };
-            tokio::spawn(live::watch(folder.history(), findings.clone(), ends, self.over.clone(), sender))
+            let (findings, over) = (findings.clone(), self.over.clone());
+            tokio::spawn(live::watch(folder.history(), findings, explain, ends, over, sender))
         };
         let guide = Guide { driver: DRIVER, stop };
         let Profile { duration, ending, faults, .. } = profile;
@@ -209,7 +207,7 @@ impl Seen {
 
 /// Whether a timeline ends with it, and the hunt.
 pub(super) fn is_of_interest(found: &Found, options: &Options) -> bool {
-    let wanted = options.look_for.as_ref().is_none_or(|property| *property == found.finding.property);
+    let wanted = options.look_for.as_ref().is_none_or(|sought| sought.is(found));
     !options.go_on && wanted && !options.set_aside.includes(&found.known)
 }
 

@@ -40,6 +40,7 @@ struct JudgementOut<'a> {
     reason: Option<&'a str>,
     looked_at: u64,
     evidence: Option<&'a Evidence>,
+    others: &'a [Evidence],
     reduced: Option<&'a Reduced>,
 }
 
@@ -74,6 +75,7 @@ fn judgement<'a>(judged: &'a Judged, judgement: &'a Judgement) -> JudgementOut<'
         },
         looked_at: judgement.looked_at,
         evidence: judgement.evidence.as_ref(),
+        others: &judgement.others,
         reduced: judged.reduced(judgement.guarantee),
     }
 }

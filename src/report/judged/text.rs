@@ -8,7 +8,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
 use super::{Figures, Judged, Summary};
 use crate::{
     check::{
-        evidence::Described,
+        evidence::{Described, Evidence},
         judgement::{Guarantee, Judgement},
         reduce::Reduced,
     },
@@ -123,11 +123,25 @@ fn finding(judged: &Judged, judgement: &Judgement, width: u16) -> String {
         let [what, who] = described(operation, began);
         lines.extend([format!("{number}. {what}"), format!("   {who}")]);
     }
+    lines.extend(others(judgement));
     for line in lines {
         let folded = folded(&line, width.saturating_sub(5));
         let _ = write!(text, "\n{}", indented(&folded, line.starts_with("   ")));
     }
     text
+}
+
+/// What else was found against a guarantee: how much more of the first sort, and the first of each other one.
+pub fn others(judgement: &Judgement) -> Vec<String> {
+    let sorts = judgement.sorts();
+    let (first, rest) = sorts.split_first().map_or((0, &[][..]), |((_, count), rest)| (*count, rest));
+    let more = (first > 1).then(|| format!("{} more of this sort", first - 1));
+    let other = |(evidence, count): &(&Evidence, usize)| {
+        let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
+        let names: Vec<_> = evidence.operations.iter().map(|it| it.operation.as_str()).collect();
+        format!("also{times}: {}: {}", evidence.summary, names.join(", "))
+    };
+    more.into_iter().chain(rest.iter().take(SHOWN_AT_MOST).map(other)).collect()
 }
 
 /// How little of the histories suffices.

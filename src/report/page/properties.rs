@@ -68,7 +68,7 @@ pub fn table(run: &Run) -> Markup {
 }
 
 fn row(run: &Run, property: &Property) -> Markup {
-    let Property { message, kind, outcome, reason, first_pass, first_failure } = property;
+    let Property { message, kind, outcome, reason, first_pass, first_failure, .. } = property;
     html! {
         tr.(outcome_class(*outcome)) {
             th scope="row" {

@@ -102,6 +102,7 @@ fn finding(judged: &Judged, judgement: &Judgement, index: usize) -> Markup {
                     }
                 }
             }
+            @for line in text::others(judgement) { p.dim { (line) } }
         }
     }
 }
