@@ -10,7 +10,7 @@ use crate::table::{Lie, Section, Table};
 const HEAD: &str = "\
 # Properties
 
-Each is an assertion with this message, made in `src/properties.rs`. \"Always\" properties fail if they are ever false or
+Each is an assertion with this message, made in `src/properties.rs` or below it. \"Always\" properties fail if they are ever false or
 never reached; \"sometimes\" properties show that the others had something to chew on, and fail if they are never true.
 
 This page is made of `tests/matrix/*.toml` by `MATRIX_WRITE=1 cargo test --test matrix document`. `cargo test --test matrix`
