@@ -217,6 +217,7 @@ fn mistakes_are_wrong_usage_and_name_what_there_is() {
     for (arguments, words) in [
         (["--members", "2"], "1, 3 or 5 members"),
         (["--set-aside", "1"], "there is: known, 9921, 13766"),
+        (["--look-for", "watch-lief"], "watch-life, "),
         (["--profile", "none.toml"], "failed to read the profile none.toml"),
         (["--etcd", "3.4.23,4"], "\"4\" is no version"),
         (["--at-once", "0"], "number would be zero"),

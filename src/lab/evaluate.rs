@@ -147,6 +147,20 @@ impl<'a> Evaluation<'a> {
         Ok(())
     }
 
+    /// Takes in what another one took in of other timelines, so that their files need not be read again.
+    pub fn join(&mut self, other: Self) {
+        self.judge.join(other.judge);
+        self.setups.extend(other.setups);
+        self.histories.files += other.histories.files;
+        self.histories.operations += other.histories.operations;
+        if let Some(malformed) = other.histories.malformed {
+            self.histories.malformed.get_or_insert(malformed);
+        }
+        self.stopped.extend(other.stopped);
+        self.failing.extend(other.failing);
+        self.timelines.extend(other.timelines);
+    }
+
     fn count(&mut self, timeline: usize, path: &Path) {
         self.histories.files += 1;
         match reader::count_file(path) {

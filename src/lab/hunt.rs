@@ -259,7 +259,7 @@ struct Hunt<'a> {
 }
 
 /// A timeline that goes on.
-type Timeline<'a> = Pin<Box<dyn Future<Output = Result<Ended, LabError>> + 'a>>;
+type Timeline<'a> = Pin<Box<dyn Future<Output = Result<Ended<'a>, LabError>> + 'a>>;
 /// Several, beside each other.
 type Running<'a> = FuturesUnordered<Timeline<'a>>;
 
@@ -356,12 +356,12 @@ impl<'a> Hunt<'a> {
     }
 
     /// Takes in a timeline that has ended.
-    fn end(&mut self, ended: Ended) -> Result<(Trial, Target), LabError> {
-        let Ended { trial, target, ran, folder, cluster } = ended;
+    fn end(&mut self, ended: Ended<'a>) -> Result<(Trial, Target), LabError> {
+        let Ended { trial, target, seen, cluster } = ended;
         let stage = self.ground.stage;
         self.idle.push((target.name.clone(), cluster));
         self.evaluation.reach(trial.number, trial.reached.iter().copied());
-        self.evaluation.add(ran, &folder)?;
+        self.evaluation.join(seen);
         if !trial.found.is_empty() {
             self.evaluation.fail(trial.number);
         }

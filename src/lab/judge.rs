@@ -69,6 +69,16 @@ impl Judge {
         hit && !passed && kind != Kind::Sometimes
     }
 
+    /// Takes all that another one took, later.
+    pub fn join(&mut self, other: Self) {
+        for (of, seen) in other.seen {
+            let known = self.seen.entry(of).or_default();
+            known.pass = known.pass.take().or(seen.pass);
+            known.failures.extend(seen.failures);
+            known.failures.truncate(FAILURES_AT_MOST + 1);
+        }
+    }
+
     /// The verdict of every property that was seen or declared, by message. That a property which needs faults
     /// did not happen is no failure: few faults need not bring it about.
     pub fn verdicts(&self, occasion: &Occasion<'_>) -> Vec<Property> {
@@ -241,6 +251,26 @@ mod tests {
         let failure = property.first_failure.unwrap();
         assert_eq!((failure.source.as_str(), failure.location.as_str()), ("p2", "f.rs:7"));
         assert_eq!(property.first_pass.unwrap().source, "p1");
+    }
+
+    /// As if all had been taken by one.
+    #[test]
+    fn what_another_one_took_counts() {
+        let judge = |source: &str, conditions: &[bool]| {
+            let mut judge = Judge::default();
+            for condition in conditions {
+                judge.add(source, assertion(AssertType::Always, true, true, *condition));
+            }
+            judge
+        };
+        let mut all = judge("p1", &[true]);
+        all.join(judge("p2", &[true, false]));
+        all.join(judge("p3", &[false]));
+        let property = all.verdicts(&Occasion::default()).remove(0);
+        assert_eq!(property.outcome, Outcome::Broken);
+        assert_eq!(property.first_pass.unwrap().source, "p1");
+        let failures = property.first_failure.iter().chain(&property.other_failures);
+        assert_eq!(failures.map(|failure| &failure.source[..]).collect::<Vec<_>>(), ["p2", "p3"]);
     }
 
     #[test]

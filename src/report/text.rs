@@ -14,7 +14,7 @@ const MIN_FOLD: u16 = 10;
 /// Properties are sentences; narrower than this they fall apart.
 const PROPERTY_WIDTH: u16 = 32;
 /// Evidence longer than this is cut: all of it stands in `verdicts.json`.
-const FAILURE_CHARS: usize = 240;
+pub const FAILURE_CHARS: usize = 240;
 /// The same for what is as it should be, which needs no more than a glance.
 const PASS_CHARS: usize = 40;
 
@@ -143,7 +143,8 @@ fn evidence(property: &Property) -> String {
     parts.join(" · ")
 }
 
-fn shorten(text: &str, limit: usize) -> String {
+/// So many characters of a text at most.
+pub fn shorten(text: &str, limit: usize) -> String {
     let mut chars = text.chars();
     let head: String = chars.by_ref().take(limit).collect();
     if chars.next().is_some() { head + "…" } else { head }

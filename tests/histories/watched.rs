@@ -128,6 +128,8 @@ fn read<'h>(messages: &[(u64, &'h Message)], watches: &mut Vec<Watch<'h>>) -> bo
         };
         let News::Watch(news) = &received.news else { continue };
         let item = Item { position, time: *time, header: received.header.revision.0, news };
+        floor = floor.max(item.header);
+        compacted = compacted.max(news.compact_revision.0);
         if news.created {
             let Some(number) = (first..watches.len()).find(|number| watches[*number].created.is_none())
             else {
@@ -146,8 +148,6 @@ fn read<'h>(messages: &[(u64, &'h Message)], watches: &mut Vec<Watch<'h>>) -> bo
         } else if news.watch == WatchId(-1) {
             if !news.events.is_empty() || news.canceled {
                 is_good = false;
-                floor = floor.max(item.header);
-                compacted = compacted.max(news.compact_revision.0);
                 continue;
             }
             is_good &= answers < requests;
@@ -172,8 +172,6 @@ fn read<'h>(messages: &[(u64, &'h Message)], watches: &mut Vec<Watch<'h>>) -> bo
         } else {
             is_good = false;
         }
-        floor = floor.max(item.header);
-        compacted = compacted.max(news.compact_revision.0);
     }
     is_good
 }

@@ -520,3 +520,21 @@ fn one_finding_does_not_hide_another() {
         gaps[0].contains("a/1 was put at revision 4") && gaps[1].contains("a/1 was deleted at revision 5")
     );
 }
+
+/// Equal numbers are no equal sets where one watch tells as a delete what another one tells as a put.
+#[test]
+fn a_change_told_in_two_kinds_hides_no_gap() {
+    let mut lie = everything();
+    news(&mut lie[6]).events = vec![Event { delete: true, ..put(pair("a/1", 0, 7, 0), None) }];
+    let puts = changed(|messages| {
+        asked(messages).no_delete = true;
+        messages.remove(4);
+        news(&mut messages[2]).events.remove(1);
+    });
+    let broken = broken(history(writes(), [vec![lie], puts].concat()));
+    let gap = broken.iter().find(|(guarantee, _)| *guarantee == Guarantee::WatchReliable);
+    assert!(
+        gap.is_some_and(|(_, words)| words.join("\n").contains("a/1 was put at revision 3")),
+        "{broken:#?}"
+    );
+}

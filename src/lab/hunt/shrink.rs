@@ -43,7 +43,8 @@ impl Rate {
 #[derive(Debug, Clone)]
 pub(super) struct Shrunk {
     pub etcd: String,
-    pub property: String,
+    /// What it shows.
+    pub found: Found,
     pub profile: Profile,
     pub rate: Rate,
     /// Whether the time was over before all was tried.
@@ -83,8 +84,8 @@ impl Hunt<'_> {
             break;
         }
         let rate = self.rate(target, &profile, TIMELINES, Instant::now() + time).await?;
-        let (etcd, property) = (target.name.clone(), found.finding.property.clone());
-        self.shrunk = Some(Shrunk { etcd, property, profile, rate, is_cut_off });
+        let (etcd, found) = (target.name.clone(), found.clone());
+        self.shrunk = Some(Shrunk { etcd, found, profile, rate, is_cut_off });
         Ok(())
     }
 

@@ -39,8 +39,11 @@ pub(super) fn line(trial: &Trial, server: &str) -> String {
 
 fn found(found: &Found) -> String {
     let after = found.finding.after.map(|after| format!(" after {:.1} s", after.as_secs_f64()));
-    let known = (!found.known.is_empty()).then(|| format!(" ({})", known::words(&found.known)));
-    [Some(found.finding.property.clone()), after, known].into_iter().flatten().collect()
+    [found.finding.property.clone(), after.unwrap_or_default(), known_as(found)].concat()
+}
+
+fn known_as(found: &Found) -> String {
+    if found.known.is_empty() { String::new() } else { format!(" ({})", known::words(&found.known)) }
 }
 
 /// What was found of one property in one etcd, with one explanation.
@@ -83,10 +86,11 @@ impl Hunt<'_> {
     }
 
     fn show_found(&self) {
-        let mut rows: BTreeMap<(&str, &str, &[Issue]), Row> = BTreeMap::new();
+        // What nothing explains comes first.
+        let mut rows: BTreeMap<(&[Issue], &str, &str), Row> = BTreeMap::new();
         for trial in &self.trials {
             for found in &trial.found {
-                let of = (found.finding.property.as_str(), trial.etcd.as_str(), &found.known[..]);
+                let of = (&found.known[..], found.finding.property.as_str(), trial.etcd.as_str());
                 let row = rows.entry(of).or_default();
                 if row.timelines.is_empty() {
                     let after = found.finding.after.unwrap_or(trial.took);
@@ -108,14 +112,20 @@ impl Hunt<'_> {
             return;
         }
         let mut table = plain_table(run::width());
-        table.set_header(["broken", "etcd", "known as", "timelines", "first", "for example"]);
-        for ((property, etcd, known), row) in rows {
+        table.set_header(["broken", "etcd", "known as", "timelines", "first"]);
+        for ((known, property, etcd), row) in &rows {
             let known = if known.is_empty() { "-".to_owned() } else { known::words(known) };
             let often = format!("{} of {all}", row.timelines.len());
             let first = format!("{:.0} s, in timeline {}", row.first, row.timelines[0]);
-            table.add_row([property, etcd, &known, &often, &first, &row.evidence]);
+            table.add_row([*property, *etcd, &known, &often, &first]);
         }
-        say!("{table}");
+        say!("{}", table.trim_fmt());
+        for ((_, property, etcd), row) in rows.iter().filter(|((known, ..), _)| known.is_empty()) {
+            let evidence = text::shorten(&row.evidence, text::FAILURE_CHARS);
+            let words =
+                format!("nothing explains {property} of {etcd}, timeline {}: {evidence}", row.timelines[0]);
+            say!("\n{}", text::folded(&words, run::width()));
+        }
     }
 
     fn show_counts(&self) {
@@ -126,11 +136,12 @@ impl Hunt<'_> {
     }
 
     fn tell_shrunk(&self, shrunk: &Shrunk) -> Result<(), LabError> {
-        let Shrunk { etcd, property, profile, rate, is_cut_off } = shrunk;
+        let Shrunk { etcd, found, profile, rate, is_cut_off } = shrunk;
         let path = self.ground.stage.run.path().join(SHRUNK_FILE);
         let soon = rate.median().map_or(String::new(), |median| format!(", after {median:.1} s (median)"));
         let often = format!("{} of {} timelines", rate.seconds.len(), rate.timelines);
-        let mut lines = vec![format!("breaks {property} of etcd {etcd} in {often}{soon}")];
+        let what = found.finding.property.clone() + &known_as(found);
+        let mut lines = vec![format!("breaks {what} of etcd {etcd} in {often}{soon}")];
         lines.extend(
             is_cut_off.then(|| "the time was over before all smaller profiles were tried".to_owned()),
         );

@@ -26,6 +26,7 @@ use crate::{
     lab::{
         cluster::Cluster,
         error::LabError,
+        evaluate::Evaluation,
         finding::{self, Finding},
         known::{self, Found},
         prepare::ClusterOptions,
@@ -70,11 +71,11 @@ pub(super) struct Trial {
 }
 
 /// What a timeline leaves.
-pub(super) struct Ended {
+pub(super) struct Ended<'a> {
     pub trial: Trial,
     pub target: Target,
-    pub ran: Ran,
-    pub folder: TimelineFolder,
+    /// What the lab and the commands saw in it.
+    pub seen: Evaluation<'a>,
     /// For the next one.
     pub cluster: Cluster,
 }
@@ -98,9 +99,9 @@ pub(super) struct Ground<'a> {
     pub preparing: Rc<Mutex<()>>,
 }
 
-impl Ground<'_> {
+impl<'a> Ground<'a> {
     /// Runs a timeline, which ends early when something of interest is broken; on this cluster, if there is one.
-    pub async fn run(self, order: Order, cluster: Option<Cluster>) -> Result<Ended, LabError> {
+    pub async fn run(self, order: Order, cluster: Option<Cluster>) -> Result<Ended<'a>, LabError> {
         let begun = Instant::now();
         let progress = self.stage.lab.progress.beside();
         let stage = Stage { progress: &progress, ..self.stage };
@@ -113,22 +114,23 @@ impl Ground<'_> {
         cluster.set_up(order.profile.setup(self.lacks));
         let live = Findings::default();
         let ran = self.watched(stage, &mut cluster, &order, &folder, &live).await?;
-        let mut alone = super::evaluation(self.options, self.left_out);
-        alone.add(ran.clone(), &folder)?;
         let look = {
             let (folder, ran, profile) = (folder.clone(), ran.clone(), order.profile.clone());
-            move || Seen::of(&folder, &ran, &profile)
+            move || Recorded::of(&folder, &ran, &profile)
         };
+        let mut seen = super::evaluation(self.options, self.left_out);
+        seen.add(ran, &folder)?;
         // It may take seconds, in which others go on.
-        let seen = task::spawn_blocking(look).await.unwrap_or_else(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Seen::default(),
-        });
+        let recorded =
+            task::spawn_blocking(look).await.unwrap_or_else(|error| match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Recorded::default(),
+            });
         let live = live::known(&live).clone();
-        let by_lab = Finding::among(&alone.properties());
-        let findings = finding::together(live.into_iter().chain(seen.judged.broken).collect(), by_lab);
+        let by_lab = Finding::among(&seen.properties());
+        let findings = finding::together(live.into_iter().chain(recorded.judged.broken).collect(), by_lab);
         let Order { number, target, profile, .. } = order;
-        let states = seen.reached.into_iter().map(State::message);
+        let states = recorded.reached.into_iter().map(State::message);
         let trial = Trial {
             number,
             etcd: target.name.clone(),
@@ -136,11 +138,11 @@ impl Ground<'_> {
             profile,
             ended: self.started.elapsed(),
             took: begun.elapsed(),
-            undecided: seen.judged.undecided,
-            reached: states.chain(seen.judged.holding.into_iter().map(Guarantee::occasion)).collect(),
-            counts: seen.counts,
+            undecided: recorded.judged.undecided,
+            reached: states.chain(recorded.judged.holding.into_iter().map(Guarantee::occasion)).collect(),
+            counts: recorded.counts,
         };
-        Ok(Ended { trial, target, ran, folder, cluster })
+        Ok(Ended { trial, target, seen, cluster })
     }
 
     /// A cluster that can be brought up, once its programs or images are there.
@@ -186,13 +188,13 @@ impl Ground<'_> {
 
 /// What the files of a timeline say.
 #[derive(Default)]
-struct Seen {
+struct Recorded {
     counts: Counts,
     reached: Vec<State>,
     judged: Judged,
 }
 
-impl Seen {
+impl Recorded {
     fn of(folder: &TimelineFolder, ran: &Ran, profile: &Profile) -> Self {
         let read = reader::read_folder(&folder.history());
         let judged = read.as_ref().map(|histories| live::judge(histories, Case::new)).unwrap_or_default();

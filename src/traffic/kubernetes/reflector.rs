@@ -14,6 +14,7 @@ use std::{
 
 use super::{any_objects, list};
 use crate::{
+    check::evidence::pair,
     history::HistoryError,
     operation::{KeyRange, KeyValue, stream::CreateWatch},
     properties, random,
@@ -131,8 +132,9 @@ fn differences(at: Revision, cache: &Cache, listed: &Cache) -> Vec<String> {
     let differing = names.into_iter().filter(|name| cache.get(*name) != listed.get(*name));
     differing
         .map(|name| {
-            let (cached, listed) = (cache.get(name), listed.get(name));
-            format!("{name} at revision {at}: the watch left {cached:?}, the list says {listed:?}")
+            let [left, said] =
+                [cache, listed].map(|objects| objects.get(name).map_or("nothing".into(), pair));
+            format!("{name} at revision {at}: the watch left {left}, the list says {said}")
         })
         .collect()
 }
