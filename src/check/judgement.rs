@@ -188,7 +188,7 @@ impl Judgement {
 }
 
 /// Of one sort no more is told: nobody reads it, and a history of a cluster that fell apart would be full of it.
-const OF_A_SORT: usize = 200;
+pub const OF_A_SORT: usize = 200;
 
 /// The first things of each sort.
 pub(super) struct Few<S, T> {

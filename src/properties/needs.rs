@@ -95,7 +95,7 @@ mod tests {
     /// A message that was reworded would need nothing any more, in silence.
     #[test]
     fn each_message_is_one_of_a_property() {
-        let source = include_str!("../properties.rs");
+        let source = concat!(include_str!("../properties.rs"), include_str!("revisions.rs"));
         let messages: BTreeSet<&str> = NEEDS.iter().map(|(message, _)| *message).collect();
         assert_eq!(messages.len(), NEEDS.len());
         assert!(NEEDS.iter().all(|(_, needed)| !needed.is_empty()));

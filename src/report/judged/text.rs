@@ -9,7 +9,7 @@ use super::{Figures, Judged, Summary};
 use crate::{
     check::{
         evidence::{Described, Evidence},
-        judgement::{Guarantee, Judgement},
+        judgement::{Guarantee, Judgement, OF_A_SORT},
         reduce::Reduced,
     },
     report::{
@@ -133,15 +133,17 @@ fn finding(judged: &Judged, judgement: &Judgement, width: u16) -> String {
 
 /// What else was found against a guarantee: how much more of the first sort, and the first of each other one.
 pub fn others(judgement: &Judgement) -> Vec<String> {
+    let or_more = |count: usize| if count < OF_A_SORT { "" } else { " or more" };
     let sorts = judgement.sorts();
-    let (first, rest) = sorts.split_first().map_or((0, &[][..]), |((_, count), rest)| (*count, rest));
-    let more = (first > 1).then(|| format!("{} more of this sort", first - 1));
+    let more = sorts.first().filter(|(_, count)| *count > 1);
+    let more = more.map(|(_, count)| format!("and {}{} like it", count - 1, or_more(*count)));
     let other = |(evidence, count): &(&Evidence, usize)| {
-        let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
-        let names: Vec<_> = evidence.operations.iter().map(|it| it.operation.as_str()).collect();
-        format!("also{times}: {}: {}", evidence.summary, names.join(", "))
+        let expected = evidence.expected.as_ref().map(|expected| format!("; expected: {expected}"));
+        let shown = evidence.operations.last().map(|shown| format!(" ({})", shown.operation));
+        let details = [expected, shown].into_iter().flatten().collect::<String>();
+        format!("and {count}{} like this: {}{details}", or_more(*count), evidence.summary)
     };
-    more.into_iter().chain(rest.iter().take(SHOWN_AT_MOST).map(other)).collect()
+    more.into_iter().chain(sorts.iter().skip(1).take(SHOWN_AT_MOST).map(other)).collect()
 }
 
 /// How little of the histories suffices.
@@ -218,5 +220,35 @@ fn verdict_cell(summary: Summary, words: &str, colour: Colour) -> Cell {
         (Colour::On, Summary::Broken | Summary::Malformed) => {
             cell.fg(Color::Red).add_attribute(Attribute::Bold)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::evidence::Evidence;
+
+    fn evidence(summary: &str, expected: Option<&str>) -> Evidence {
+        Evidence {
+            summary: summary.to_owned(),
+            revision: None,
+            key: None,
+            expected: expected.map(str::to_owned),
+            seen: None,
+            operations: vec![],
+        }
+    }
+
+    /// What is told in full is counted too, and where not all was kept, it says so.
+    #[test]
+    fn what_else_was_found_is_told_by_sorts() {
+        let others = |all: Vec<Evidence>| others(&Judgement::new(Guarantee::WatchLife, all, 9));
+        assert!(others(vec![]).is_empty() && others(vec![evidence("a", None)]).is_empty());
+        let [a, b] = [evidence("a", None), evidence("b", Some("c"))];
+        assert_eq!(
+            others(vec![a.clone(), b, a.clone()]),
+            ["and 1 like it", "and 1 like this: b; expected: c"]
+        );
+        assert_eq!(others(vec![a; OF_A_SORT]), ["and 199 or more like it"]);
     }
 }
