@@ -112,11 +112,11 @@ impl Hunt<'_> {
             return;
         }
         let mut table = plain_table(run::width());
-        table.set_header(["broken", "etcd", "known as", "timelines", "first"]);
+        table.set_header(["broken", "etcd", "known as", "timelines", "first in"]);
         for ((known, property, etcd), row) in &rows {
             let known = if known.is_empty() { "-".to_owned() } else { known::words(known) };
             let often = format!("{} of {all}", row.timelines.len());
-            let first = format!("{:.0} s, in timeline {}", row.first, row.timelines[0]);
+            let first = format!("{} ({:.0} s)", row.timelines[0], row.first);
             table.add_row([*property, *etcd, &known, &often, &first]);
         }
         say!("{}", table.trim_fmt());
