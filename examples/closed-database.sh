@@ -3,9 +3,17 @@
 # etcd-probe and etcdctl alone. Arguments: the folder of etcd and etcdctl, and of etcd-probe. Three members on loopback,
 # ports 21379 to 23380; ends with 1 when the third has panicked, after at most 20 rounds with 0.
 set -eu
+[ $# = 2 ] || { echo "usage: $0 ETCD_FOLDER PROBE_FOLDER" >&2; exit 2; }
 etcd=$1/etcd
 etcdctl=$1/etcdctl
 probe=$2/etcd-probe
+for program in "$etcd" "$etcdctl" "$probe"; do
+  [ -x "$program" ] || {
+    echo "error: there is no program $program: a hunt in 3.5.30 fetches etcd and etcdctl to target/etcd/3.5.30," \
+      "and cargo build --release --bin etcd-probe makes etcd-probe in target/release" >&2
+    exit 3
+  }
+done
 export ETCDCTL_API=3
 
 folder=$(mktemp -d)
