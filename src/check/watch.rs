@@ -28,6 +28,7 @@ mod tests;
 pub(super) mod view;
 
 use self::{
+    complete::Gap,
     log::{Log, Witness},
     view::{Place, Told, View, Watch},
 };
@@ -68,17 +69,18 @@ pub(super) fn watches(histories: &[History]) -> Watches<'_> {
 /// Judges all watches.
 pub fn judge(case: &Case<'_>) -> Vec<Judgement> {
     let (histories, Watches { view, log, .. }) = (case.histories, case.watches());
-    let gaps = complete::gaps(view, log);
+    let mut gaps = complete::gaps(view, log);
+    let mut gaps_of = |gap| gaps.remove(&gap).unwrap_or_default();
     let figures = Figures::of(view, log);
     let mut judgements: Vec<Judgement> = [
         (Guarantee::WatchOrdered, few(order::ordered(view)), figures.events),
         (Guarantee::WatchUnique, few(order::unique(view)), figures.events),
-        (Guarantee::WatchAtomic, few(order::atomic(view).chain(gaps.of_revision)), figures.events),
-        (Guarantee::WatchReliable, few(gaps.between), figures.events),
-        (Guarantee::WatchResumable, few(gaps.from_start), figures.started),
+        (Guarantee::WatchAtomic, few(order::atomic(view).chain(gaps_of(Gap::OfRevision))), figures.events),
+        (Guarantee::WatchReliable, few(gaps_of(Gap::Between)), figures.events),
+        (Guarantee::WatchResumable, few(gaps_of(Gap::FromStart)), figures.started),
         (
             Guarantee::WatchBookmarkable,
-            few(complete::late(view).chain(gaps.before_progress)),
+            few(complete::late(view).chain(gaps_of(Gap::BeforeProgress))),
             figures.progress,
         ),
         (Guarantee::WatchWanted, few(asked::wanted(view)), figures.events),

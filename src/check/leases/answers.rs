@@ -24,16 +24,18 @@ const ELECTION_TIMEOUT_AT_MOST: Duration = Duration::from_secs(50);
 
 /// Judges the guarantee.
 pub(super) fn judge(facts: &Facts<'_>, reign: &Reign<'_>) -> Judgement {
-    let ones = || facts.leases.iter().filter(|(_, lease)| lease.is_one());
-    let looked_at =
-        ones().map(|(_, lease)| (lease.keep_alives.len() + lease.times_to_live.len()) as u64).sum();
-    let wrong = ones().flat_map(|(id, lease)| {
+    let ones = facts.leases.iter().filter(|(_, lease)| lease.is_one());
+    let (mut looked_at, mut wrong) = (0, Few::default());
+    for (id, lease) in ones {
+        looked_at += (lease.keep_alives.len() + lease.times_to_live.len()) as u64;
         let of_it = [granted_twice(*id, lease), too_long(*id, lease), found_again(*id, lease, reign)];
-        (0..).zip(of_it).filter_map(|(sort, evidence)| Some((sort, evidence?)))
-    });
-    let evidence =
-        Few::among(wrong, |(sort, _): &(u8, _)| *sort).kept.into_iter().map(|(_, evidence)| evidence);
-    Judgement::new(Guarantee::LeaseAnswersAgree, evidence, looked_at)
+        for (sort, evidence) in of_it.into_iter().enumerate() {
+            if let Some(evidence) = evidence {
+                wrong.add(sort, || evidence);
+            }
+        }
+    }
+    Judgement::new(Guarantee::LeaseAnswersAgree, wrong.kept, looked_at)
 }
 
 /// What an answer says of a lease that it finds: the time granted, and the rest.

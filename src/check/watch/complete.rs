@@ -7,7 +7,7 @@
 //! what the watch was told: all of that is in the log, so equal numbers are equal sets. One pass over the log with a
 //! count by key answers this for all watches; only a watch that lacks something is looked at event by event.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     Finding,
@@ -16,37 +16,28 @@ use super::{
 };
 use crate::types::{Blob, Revision};
 
-/// What is missing, by what shows it: of each watch the first put and the first delete.
-#[derive(Default)]
-pub(super) struct Gaps<'h> {
-    /// Behind an earlier event, before a later one.
-    pub between: Vec<Finding<'h>>,
-    /// From the start that was asked for, before the first event.
-    pub from_start: Vec<Finding<'h>>,
-    /// Before the revision that progress told.
-    pub before_progress: Vec<Finding<'h>>,
-    /// Of a revision that another event tells.
-    pub of_revision: Vec<Finding<'h>>,
-}
-
 /// What shows that something is missing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Gap {
+pub(super) enum Gap {
+    /// An event behind it, and one before it.
     Between,
+    /// The first event, though the start that was asked for lies before.
     FromStart,
+    /// Progress that was told.
     BeforeProgress,
+    /// Another event of the same revision.
     OfRevision,
 }
 
-/// Looks for what is missing.
-pub(super) fn gaps<'h>(view: &View<'h>, log: &Log<'h>) -> Gaps<'h> {
-    let mut gaps = Gaps::default();
+/// Looks for what is missing: of each watch the first put and the first delete, by what shows it.
+pub(super) fn gaps<'h>(view: &View<'h>, log: &Log<'h>) -> HashMap<Gap, Vec<Finding<'h>>> {
+    let mut gaps: HashMap<Gap, Vec<Finding<'_>>> = HashMap::new();
     for cover in lacking(view, log) {
-        let mut noted = HashSet::new();
+        let (mut noted, mut passed) = (HashSet::new(), (0, 0));
         for missing in cover.missing(log) {
-            let Some((gap, position)) = cover.shown(missing[0].revision) else { continue };
+            let Some((gap, position)) = cover.shown(missing[0].revision, &mut passed) else { continue };
             if noted.insert((gap, missing[0].delete)) {
-                gaps.of(gap).push(finding(&cover, missing, (gap, position), view, log));
+                gaps.entry(gap).or_default().push(finding(&cover, missing, (gap, position), view, log));
             }
         }
     }
@@ -127,16 +118,20 @@ impl<'v, 'h> Cover<'v, 'h> {
         !filtered && (self.keys.0..self.keys.1).contains(&entry.key)
     }
 
-    /// The first message that shows that something of a revision is missing, if one does.
-    fn shown(&self, revision: Revision) -> Option<(Gap, u32)> {
-        let watch = self.watch;
-        let event = watch.events.iter().enumerate().find(|(_, told)| told.revision() >= revision);
-        let progress = watch.progress.iter().find(|progress| progress.revision >= revision);
-        let event = event.filter(|(index, _)| progress.is_none_or(|progress| *index < progress.after));
+    /// The first message that shows that something of a revision is missing, if one does. Events and progress that were
+    /// passed for a lower revision are not looked at again.
+    fn shown(&self, revision: Revision, passed: &mut (usize, usize)) -> Option<(Gap, u32)> {
+        let Watch { events, progress, .. } = self.watch;
+        passed.0 += events[passed.0..].iter().take_while(|told| told.revision() < revision).count();
+        passed.1 += progress[passed.1..].iter().take_while(|told| told.revision < revision).count();
+        let (event, progress) = (events.get(passed.0), progress.get(passed.1));
+        let event = event.filter(|_| progress.is_none_or(|progress| passed.0 < progress.after));
         match (event, progress) {
-            (Some((_, told)), _) if told.revision() == revision => Some((Gap::OfRevision, told.position)),
-            (Some((0, told)), _) if watch.start().is_some() => Some((Gap::FromStart, told.position)),
-            (Some((_, told)), _) => Some((Gap::Between, told.position)),
+            (Some(told), _) if told.revision() == revision => Some((Gap::OfRevision, told.position)),
+            (Some(told), _) if passed.0 == 0 && self.watch.start().is_some() => {
+                Some((Gap::FromStart, told.position))
+            }
+            (Some(told), _) => Some((Gap::Between, told.position)),
             (None, Some(progress)) => Some((Gap::BeforeProgress, progress.position)),
             (None, None) => None,
         }
@@ -170,7 +165,12 @@ fn lacking<'v, 'h>(view: &'v View<'h>, log: &Log<'h>) -> Vec<Cover<'v, 'h>> {
     let mut changes = log.changes().peekable();
     for (revision, index, is_end) in bounds {
         while let Some(change) = changes.next_if(|change| change[0].revision <= revision) {
-            counts[usize::from(change[0].delete)].add(change[0].key);
+            // As each kind that anybody tells: a watch of one kind may be the only one who tells that.
+            for delete in [false, true] {
+                if change.iter().any(|entry| entry.delete == delete) {
+                    counts[usize::from(delete)].add(change[0].key);
+                }
+            }
         }
         let cover = &covers[index];
         let asked = [!cover.watch.create.no_put, !cover.watch.create.no_delete];
@@ -179,15 +179,8 @@ fn lacking<'v, 'h>(view: &'v View<'h>, log: &Log<'h>) -> Vec<Cover<'v, 'h>> {
         let sum: usize = sum.sum();
         expected[index] = if is_end { sum - expected[index] } else { sum };
     }
-    // Of a change that is told as a put and as a delete the log has one, and a watch of one kind may have the other.
-    let has_two_kinds =
-        log.changes().any(|change| change.iter().any(|entry| entry.delete != change[0].delete));
-    let may_lack = |cover: &Cover<'_, '_>, expected: usize| {
-        cover.told() < expected
-            || (has_two_kinds && (cover.watch.create.no_put || cover.watch.create.no_delete))
-    };
     let lacks =
-        |(cover, expected): &(Cover<'_, '_>, usize)| cover.upto > cover.after && may_lack(cover, *expected);
+        |(cover, expected): &(Cover<'_, '_>, usize)| cover.upto > cover.after && cover.told() < *expected;
     covers.into_iter().zip(expected).filter(lacks).map(|(cover, _)| cover).collect()
 }
 
@@ -218,17 +211,6 @@ impl Counts {
 
     fn within(&self, keys: (Key, Key)) -> usize {
         self.below(keys.1) - self.below(keys.0)
-    }
-}
-
-impl<'h> Gaps<'h> {
-    fn of(&mut self, gap: Gap) -> &mut Vec<Finding<'h>> {
-        match gap {
-            Gap::Between => &mut self.between,
-            Gap::FromStart => &mut self.from_start,
-            Gap::BeforeProgress => &mut self.before_progress,
-            Gap::OfRevision => &mut self.of_revision,
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What each watch by itself has to keep: its events come in order of revision, none of them twice, and all those of
-//! one revision together. In go watches, out comes what breaks that, the first of each watch. Whether anything is missing is not looked at
-//! here.
+//! one revision together. In go watches, out comes what breaks that, the first of each watch. Whether anything is
+//! missing is not looked at here.
 
 use std::collections::HashSet;
 
