@@ -2,7 +2,7 @@
 //! Plain data with a JSON form; it must not know protobuf, connections or files.
 
 pub mod auth;
-pub mod range;
+mod range;
 pub mod service;
 pub mod stream;
 

@@ -28,9 +28,7 @@ pub struct Finding {
 impl Finding {
     /// All that breaks a guarantee.
     pub fn of(judgement: &Judgement) -> Vec<Self> {
-        let of_it = |evidence| Self { property: judgement.guarantee.name(), evidence, after: None };
-        let all: Vec<_> = judgement.all_evidence().map(Evidence::sentences).map(of_it).collect();
-        if all.is_empty() { vec![of_it(vec![])] } else { all }
+        Self::each(&judgement.guarantee.name(), judgement.all_evidence().map(Evidence::sentences))
     }
 
     /// Of a recording that contradicts itself, in such ways.
@@ -54,8 +52,13 @@ impl Finding {
             let others = others.as_ref().and_then(Value::as_array).cloned().unwrap_or_default();
             [first].into_iter().chain(others)
         });
-        let of_it = |evidence| Self { property: name(property), evidence, after: None };
-        let all: Vec<_> = told.map(|details| of_it(vec![details.to_string()])).collect();
+        Self::each(&name(property), told.map(|details| vec![details.to_string()]))
+    }
+
+    /// One of each piece of evidence, or one without any.
+    fn each(property: &str, evidence: impl Iterator<Item = Vec<String>>) -> Vec<Self> {
+        let of_it = |evidence| Self { property: property.to_owned(), evidence, after: None };
+        let all: Vec<_> = evidence.map(of_it).collect();
         if all.is_empty() { vec![of_it(vec![])] } else { all }
     }
 
@@ -66,7 +69,7 @@ impl Finding {
 }
 
 /// The field of an assertion's details that has the details of what else was found, in the same form.
-pub const OTHERS: &str = "others";
+const OTHERS: &str = "others";
 
 /// What findings of a property name it.
 pub fn name(property: &Property) -> String {

@@ -63,7 +63,7 @@ impl Judge {
         let seen = self.seen.entry((assertion.message, kind)).or_default();
         if hit && passed {
             seen.pass.get_or_insert_with(evidence);
-        } else if hit && seen.failures.len() <= FAILURES_AT_MOST {
+        } else if hit && seen.failures.len() < failures_kept(kind) {
             seen.failures.push(evidence());
         }
         hit && !passed && kind != Kind::Sometimes
@@ -71,11 +71,11 @@ impl Judge {
 
     /// Takes all that another one took, later.
     pub fn join(&mut self, other: Self) {
-        for (of, seen) in other.seen {
-            let known = self.seen.entry(of).or_default();
+        for ((message, kind), seen) in other.seen {
+            let known = self.seen.entry((message, kind)).or_default();
             known.pass = known.pass.take().or(seen.pass);
             known.failures.extend(seen.failures);
-            known.failures.truncate(FAILURES_AT_MOST + 1);
+            known.failures.truncate(failures_kept(kind));
         }
     }
 
@@ -97,6 +97,11 @@ impl Occasion<'_> {
     fn of_commands(&self) -> String {
         format!("never reached; without a whole run: {} (more --timelines help)", self.untried.join(", "))
     }
+}
+
+/// What need not always be true fails often, which breaks nothing: the first time is enough.
+fn failures_kept(kind: Kind) -> usize {
+    if kind == Kind::Sometimes { 1 } else { 1 + FAILURES_AT_MOST }
 }
 
 /// The platform decides by type and `must_hit`; the display type is for people.
@@ -271,6 +276,16 @@ mod tests {
         assert_eq!(property.first_pass.unwrap().source, "p1");
         let failures = property.first_failure.iter().chain(&property.other_failures);
         assert_eq!(failures.map(|failure| &failure.source[..]).collect::<Vec<_>>(), ["p2", "p3"]);
+    }
+
+    /// Of what need not always be true one failure is kept, of what must be all that are few.
+    #[test]
+    fn failures_that_break_nothing_are_not_gathered() {
+        let kept = |assert_type| {
+            let property = judged(assert_type, true, &[false, true, false], &[]);
+            property.first_failure.iter().chain(&property.other_failures).count()
+        };
+        assert_eq!((kept(AssertType::Sometimes), kept(AssertType::Always)), (1, 2));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! A watch covers the revisions behind its start (or behind its creation, if it began with what came next) up to its
 //! last whole revision or progress. What the log has there, of the watch's keys and kinds, is compared by number with
 //! what the watch was told: all of that is in the log, so equal numbers are equal sets. One pass over the log with a
-//! count by key answers this for all watches; only a watch that lacks something is looked at event by event.
+//! count by key answers this for all watches; only a watch that may lack something is looked at event by event.
 
 use std::collections::{HashMap, HashSet};
 
